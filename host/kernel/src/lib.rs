@@ -4,3 +4,6 @@
 //! (the daemon, a test, a simulator) brings the time along with each event.
 
 pub mod contract;
+pub mod event;
+pub mod fleet;
+pub mod record;

@@ -1,0 +1,239 @@
+//! Everything that can happen to the kernel, and everything that it can want done: one closed list each.
+//!
+//! Says nothing about how: the shell (daemon, simulator, test) brings events in and carries effects out.
+
+#![expect(missing_docs, reason = "fields whose name and type say it all")]
+
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{
+    Call, Decision, Done, Failure, Invocation, Message, Millis, Outcome, Reason, Route, Situation, Timestamp,
+};
+use crate::fleet::{Fleet, ServiceId, SiteId, VantageId};
+use crate::record::Record;
+
+/// When something happened: `mono` never jumps and is what ages and timers count in (it goes on after a restart);
+/// `wall` is what people and policies are told. No rule compares two walls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Moment {
+    pub mono: Millis,
+    pub wall: Timestamp,
+}
+
+/// Names a run in the journal, on the command line and, with the step, in a provider's idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunId(pub u64);
+
+/// Names a question that a person is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QuestionId(pub u64);
+
+/// Names one asking of a policy; an answer to another one than the last counts for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ticket(pub u64);
+
+/// What can happen.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// One vantage point looked at one service at one site.
+    Look(Look),
+    /// A vantage point reported, and reaches its control targets or does not.
+    Heard { vantage: VantageId, sound: bool },
+    /// Time has passed: what [`crate::Kernel::next_edge`] announced may be due.
+    Tick,
+    /// A policy answered, or could not.
+    Decided { ticket: Ticket, service: ServiceId, answer: Box<Answered> },
+    /// A step's call came back, or is known to have been cut short.
+    Stepped { run: RunId, step: usize, outcome: StepOutcome },
+    /// The authoritative servers were asked where a service's name leads.
+    RouteRead { service: ServiceId, result: Result<Route, Failure> },
+    /// Everything that a move of this service would need was checked; empty = ready.
+    ReadyChecked { service: ServiceId, blockers: Vec<Reason> },
+    /// A slot's new revision has been acknowledged: from now on no older one counts.
+    Swapped { slot: String, revision: Revision, probe: bool },
+    /// A slot's plugin misbehaved outside of any decision (a provider quarantined, a self-test failed).
+    PluginFault { slot: String, text: String },
+    /// A message reached its channel, or did not.
+    Sent { key: String, channel: String, result: Result<(), Failure> },
+    /// A person wants something.
+    Ordered { order: u64, by: String, command: Command },
+    /// The fleet file was read again, and is sound.
+    FleetChanged(Box<Fleet>),
+}
+
+/// One look.
+#[derive(Clone, Debug)]
+pub struct Look {
+    pub vantage: VantageId,
+    pub service: ServiceId,
+    pub site: SiteId,
+    pub outcome: Outcome,
+    pub latency: Option<Millis>,
+    /// `mono` of the host when it sent the heartbeat that the vantage point had last heard as it began to look: the look
+    /// is not older than that.
+    pub not_before: Millis,
+    pub detail: String,
+}
+
+/// Which code with which settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Revision {
+    pub number: u64,
+    /// "sha256:…"
+    pub digest: String,
+    pub settings: String,
+    pub name: String,
+    pub version: String,
+}
+
+/// A policy's answer with what is needed to repeat it.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub revision: Revision,
+    /// A decision, or why there is none: then it is a hold and an alarm.
+    pub result: Result<Decision, String>,
+    /// Each capability answer that it read: capability, arguments, answer (JSON).
+    pub reads: Vec<Read>,
+    pub fuel: u64,
+    pub took_us: u64,
+}
+
+/// One capability answer that a decision read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    pub capability: String,
+    pub arguments: String,
+    pub answer: String,
+}
+
+/// How a step ended: definite, or to be read back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepOutcome {
+    Done(Done),
+    Failed(Failure),
+    /// Neither done nor not done: it is read back before anything else.
+    Unknown(String),
+}
+
+/// What a person can want. The shell has already found out who they are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "command")]
+pub enum Command {
+    /// Move a service; `to` none = the best place.
+    Failover {
+        service: String,
+        to: Option<String>,
+    },
+    Failback {
+        service: String,
+        to: Option<String>,
+    },
+    /// None = the whole fleet.
+    Pause {
+        service: Option<String>,
+        reason: String,
+    },
+    Resume {
+        service: Option<String>,
+    },
+    Approve {
+        question: QuestionId,
+        option: usize,
+    },
+    Reject {
+        question: QuestionId,
+        reason: String,
+    },
+    /// What the servers say is right.
+    Adopt {
+        service: String,
+    },
+    /// What we last wrote is right.
+    Reapply {
+        service: String,
+    },
+    Retry {
+        run: RunId,
+    },
+    Skip {
+        run: RunId,
+        step: String,
+    },
+    Undo {
+        run: RunId,
+    },
+    Abort {
+        run: RunId,
+    },
+    FinishByHand {
+        run: RunId,
+        note: String,
+    },
+    /// After the brake has tripped or a freeze: automatic moves again.
+    Rearm {
+        note: String,
+    },
+}
+
+/// What the kernel wants done.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Must be durable before any later effect of the same list is begun.
+    Append(Record),
+    /// Ask the service's policy; after a crash it is asked afresh.
+    Decide { ticket: Ticket, service: ServiceId, slot: String, situation: Box<Situation> },
+    /// Carry out a step; after a crash it is read back, then repeated under the same key.
+    Perform { run: RunId, step: usize, action: Action, call: Call },
+    /// Ask the authoritative servers where the name leads.
+    ReadRoute { service: ServiceId },
+    /// Check everything that a move would need, changing nothing.
+    CheckReady { service: ServiceId },
+    /// Look at once, from every vantage point.
+    Probe { service: ServiceId, site: SiteId },
+    /// Tell people: at least once, with its key.
+    Notify { key: String, channel: String, message: Message },
+    /// The answer to an order.
+    Reply { order: u64, result: Result<Accepted, Refused> },
+}
+
+/// What a step does: a capability call, a declared command, or a person's word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Make the name lead there, and read it back.
+    PointRoute { slot: String, route: Route },
+    /// Everything that the move needs works (changes nothing).
+    CheckReady { service: String, to: String },
+    /// A named action of an action provider.
+    PerformAction { slot: String, name: String, arguments: String },
+    /// The undo of a named action.
+    UndoAction { slot: String, name: String, receipt: Option<String> },
+    /// A declared command at a site.
+    RunCommand { site: String, invocation: Invocation },
+    /// The service answers well at that site, by consensus: the kernel itself waits for it.
+    AwaitHealthy { service: String, site: String },
+    /// Nothing for that long, then the policy is asked again: the kernel itself waits.
+    Hold { duration: Millis },
+    /// A person says so: the kernel itself waits.
+    Confirm { text: String },
+}
+
+/// An order that was taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Accepted {
+    pub text: String,
+    pub run: Option<RunId>,
+    pub question: Option<QuestionId>,
+}
+
+/// An order that was not taken, and why: nothing has changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Refused {
+    /// A guard said no (exit code 3), rather than a wrong name or a wrong time (exit code 2).
+    pub by_guard: bool,
+    pub reasons: Vec<Reason>,
+}
