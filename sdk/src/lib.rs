@@ -1,1 +1,46 @@
-//! sdk
+#![doc = include_str!("../README.md")]
+
+mod bindings;
+mod contract;
+mod decision;
+mod export;
+pub mod http;
+mod log;
+mod period;
+mod policy;
+mod provider;
+mod reach;
+mod settings;
+mod situation;
+
+pub use contract::*;
+pub use export::{Packaged, check_settings, manifest};
+pub use log::{debug, error, info, warn};
+pub use period::Period;
+pub use policy::{CostPolicy, FailoverPolicy, RetentionPolicy, TieringPolicy};
+pub use provider::{
+    Action, Declared, Dns, Download, Notify, Probe, Provider, Replication, Signal, Storage, StorageRead, Upload,
+};
+pub use reach::{run_command, secret, secret_text};
+pub use settings::{Settings, parse};
+pub use situation::SituationBuilder;
+
+pub use {schemars, serde, serde_json};
+
+/// What nearly every plugin uses.
+pub mod prelude {
+    pub use crate::contract::*;
+    pub use crate::{FailoverPolicy, Period, Probe, Provider, Settings};
+    pub use schemars::JsonSchema;
+    pub use serde::Deserialize;
+}
+
+#[doc(hidden)]
+pub mod __macro {
+    pub use crate::bindings::exports::tidegate::dr::{
+        action, cost_policy, dns, dns_control, failover_policy, notify, plugin, probe, provider, replication,
+        replication_control, retention_policy, signal, storage, storage_control, tiering_policy,
+    };
+    pub use crate::export::{Component, Instance, Package, Packaged, worlds};
+    pub use crate::settings::{check, schema};
+}

@@ -1,0 +1,53 @@
+//! The contract's words under one roof: what situations, decisions and answers are made of.
+//!
+//! Their manual is `wit/v0.1.0`; nothing is defined here.
+
+use crate::bindings::exports::tidegate::dr as exported;
+use crate::bindings::tidegate::dr as shared;
+
+pub use shared::control::Call;
+pub use shared::types::{Epoch, Fact, Failure, Money, Objectives, Reason, Strategy, Tier, Timestamp};
+
+pub use exported::plugin::{Manifest, Problem, Want};
+
+pub use shared::dns::{Endpoint, Route};
+pub use shared::health::{Consensus, Observation, Outcome, Status};
+pub use shared::replication::{Cluster, Node, Proof, Role, Sighting, SyncSet};
+pub use shared::storage::{Object, Page, StorageClass};
+
+pub use exported::failover_policy::{
+    Autonomy, Candidate, Decision, Dependency, Invocation, Look, Move, PastMove, Question, Share, Shift, SignalValue,
+    SiteView, Situation, State, VantageView, Verdict, Veto,
+};
+
+pub use exported::action::Done;
+pub use exported::notify::{Message, Severity};
+pub use exported::probe::Finding;
+pub use shared::command::Output;
+
+/// What a policy may ask about beside its situation; answered from the same frozen picture.
+pub mod observe {
+    use crate::bindings::tidegate::dr as shared;
+
+    pub use shared::dns::resolve;
+    pub use shared::health::{agreed, observations};
+    pub use shared::replication::topology;
+    pub use shared::storage::{list_objects, stat};
+}
+
+/// What a retention policy is asked, and answers.
+pub mod retention {
+    pub use crate::bindings::exports::tidegate::dr::retention_policy::{Backup, Choice, Dataset, Kind, Request};
+}
+
+/// What a tiering policy is asked, and answers.
+pub mod tiering {
+    pub use crate::bindings::exports::tidegate::dr::tiering_policy::{Choice, Item, Placement, Price, Request};
+}
+
+/// What a cost policy is asked, and answers.
+pub mod cost {
+    pub use crate::bindings::exports::tidegate::dr::cost_policy::{
+        Advice, Asset, Assignment, Offer, ProtectedService, Request, Saving,
+    };
+}
