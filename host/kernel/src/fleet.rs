@@ -5,11 +5,32 @@
 
 #![expect(missing_docs, reason = "fields whose name and type say it all")]
 
+mod calendar;
+mod check;
+mod declarations;
+mod document;
+mod duration;
+mod hosts;
+mod names;
+mod parse;
+mod problem;
+mod section;
+mod services;
+mod slots;
+mod survival;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::contract::{Autonomy, Millis, Objectives, Severity, Strategy, Tier};
+
+pub use calendar::{in_maintenance, local_time};
+pub use check::{Finding, check};
+pub use duration::{parse_duration, write_duration};
+pub use parse::parse;
+pub use problem::{Level, Problem};
+pub use survival::{Outlook, Survival, survivals};
 
 macro_rules! index {
     ($($(#[$meta:meta])* $name:ident($inner:ty))*) => {$(
