@@ -57,9 +57,11 @@ pub enum Error {
     Refused(String),
     /// No answer in time.
     TimedOut(String),
-    /// No connection: name unknown, network unreachable, TLS refused.
+    /// The name means nothing here.
+    Unresolved(String),
+    /// The network has no way there.
     Unreachable(String),
-    /// Connected, but no whole answer came.
+    /// Connected, but no whole answer came: broken off, or no TLS.
     Broken(String),
 }
 
@@ -129,6 +131,7 @@ impl fmt::Display for Error {
             Error::Invalid(text) => write!(f, "invalid request: {text}"),
             Error::Refused(text) => write!(f, "connection refused: {text}"),
             Error::TimedOut(text) => write!(f, "timed out: {text}"),
+            Error::Unresolved(text) => write!(f, "cannot be looked up: {text}"),
             Error::Unreachable(text) => write!(f, "not reachable: {text}"),
             Error::Broken(text) => write!(f, "broken off: {text}"),
         }
@@ -144,7 +147,7 @@ impl Error {
         match self {
             Error::Denied(_) => Failure::Denied(text),
             Error::Invalid(_) => Failure::Invalid(text),
-            Error::Refused(_) | Error::Unreachable(_) => Failure::Rejected(text),
+            Error::Refused(_) | Error::Unresolved(_) | Error::Unreachable(_) => Failure::Rejected(text),
             Error::TimedOut(_) | Error::Broken(_) => Failure::UnknownOutcome(text),
         }
     }
@@ -256,13 +259,8 @@ fn classify(code: &ErrorCode) -> Error {
         | ErrorCode::ConnectionReadTimeout
         | ErrorCode::ConnectionWriteTimeout
         | ErrorCode::HttpResponseTimeout => Error::TimedOut(text),
-        ErrorCode::DnsError(_)
-        | ErrorCode::DestinationNotFound
-        | ErrorCode::DestinationUnavailable
-        | ErrorCode::DestinationIpUnroutable
-        | ErrorCode::TlsProtocolError
-        | ErrorCode::TlsCertificateError
-        | ErrorCode::TlsAlertReceived(_) => Error::Unreachable(text),
+        ErrorCode::DnsError(_) | ErrorCode::DestinationNotFound => Error::Unresolved(text),
+        ErrorCode::DestinationUnavailable | ErrorCode::DestinationIpUnroutable => Error::Unreachable(text),
         ErrorCode::HttpRequestUriInvalid
         | ErrorCode::HttpRequestUriTooLong
         | ErrorCode::HttpRequestMethodInvalid
@@ -315,6 +313,6 @@ mod tests {
         assert!(matches!(failure(ErrorCode::ConnectionRefused), Failure::Rejected(_)));
         assert!(matches!(failure(ErrorCode::HttpResponseTimeout), Failure::UnknownOutcome(_)));
         assert!(matches!(failure(ErrorCode::ConnectionTerminated), Failure::UnknownOutcome(_)));
-        assert!(matches!(classify(&ErrorCode::TlsCertificateError), Error::Unreachable(_)));
+        assert!(matches!(classify(&ErrorCode::TlsCertificateError), Error::Broken(_)));
     }
 }

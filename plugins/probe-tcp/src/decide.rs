@@ -23,7 +23,7 @@ impl tidegate_sdk::Settings for Settings {}
 #[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Target {
-    /// "host:port", "192.0.2.1:5432" or "[2001:db8::1]:5432".
+    /// `host:port`, `192.0.2.1:5432` or `[2001:db8::1]:5432`.
     pub address: String,
     /// Sent after connecting.
     pub send: Option<String>,
