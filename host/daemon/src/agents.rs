@@ -1,1 +1,222 @@
-//! agents
+//! The host's side of its agents: who may speak, what they said, what they are to look at, which commands they run.
+//!
+//! Turns reports into [`Word`]s, whose ages are bounded by the host's own clock, and declared commands into outcomes that are
+//! definite or honestly unknown. Draws no conclusion from any of it. [`protocol`] is the manual of what is said.
+
+mod names;
+mod own;
+pub mod plan;
+mod post;
+pub mod protocol;
+mod roster;
+mod server;
+mod work;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use rustls::ServerConfig;
+use serde::Serialize;
+use tidegate_kernel::contract::{Failure, Millis, Outcome, Output};
+use tidegate_kernel::fleet::Fleet;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use crate::agent::ledger::Ledger;
+pub use names::Names;
+pub use own::OwnVantage;
+use protocol::{ChainHead, Order, SlotPlan, Task};
+use roster::Roster;
+pub(crate) use work::other_order;
+
+/// The host's monotonic clock, which goes on after a restart.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// One vantage point's word.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Word {
+    /// Who says so.
+    pub vantage: Arc<str>,
+    /// It reaches its control targets.
+    pub sound: bool,
+    /// What it saw.
+    pub looks: Vec<Sighting>,
+}
+
+/// One look, with the bound of its age on the host's clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sighting {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// The site's name.
+    pub site: Arc<str>,
+    /// What was found.
+    pub outcome: Outcome,
+    /// How long the answer took.
+    pub latency: Option<Millis>,
+    /// For people, when bad.
+    pub detail: String,
+    /// `mono` of the host when it sent the heartbeat that was the newest as the look began.
+    pub not_before: Millis,
+}
+
+/// What a fleet file, its secrets and the current revisions of the probe slots mean for the agents.
+pub struct Installation {
+    /// Names, places, commands.
+    pub fleet: Arc<Fleet>,
+    /// Agent → token. An agent without one cannot speak.
+    pub tokens: BTreeMap<String, String>,
+    /// Each probe slot's current revision.
+    pub slots: BTreeMap<String, SlotPlan>,
+    /// Digest → component, for each digest in `slots`.
+    pub components: HashMap<String, Bytes>,
+}
+
+/// What is known of one agent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AgentView {
+    /// Its name.
+    pub name: String,
+    /// Its site's name.
+    pub site: String,
+    /// Since its last report; none = never heard by this host.
+    pub heard_ago: Option<Millis>,
+    /// It reaches its control targets.
+    pub sound: bool,
+    /// It works by its current plan.
+    pub plan_current: bool,
+    /// What it could not do of its plan.
+    pub problems: Vec<String>,
+    /// It was shown a journal that does not follow from the one it knew.
+    pub rewritten: Option<protocol::Rewritten>,
+    /// What has become of its looks.
+    pub counters: crate::prober::Counters,
+}
+
+/// All agents of a host.
+pub struct Agents {
+    shared: Arc<Shared>,
+    address: Option<SocketAddr>,
+    accepting: Option<AbortHandle>,
+}
+
+/// What every connection needs.
+struct Shared {
+    /// Drawn at start: heartbeats of an earlier process bound nothing on this one's clock.
+    host: u64,
+    clock: Clock,
+    words: mpsc::Sender<Word>,
+    roster: ArcSwap<Roster>,
+    chain: Mutex<Option<ChainHead>>,
+    /// For the site where the host itself stands.
+    here: Ledger,
+}
+
+impl Agents {
+    /// Listens at `listen` (none = this host has no agents), with TLS if `tls` is there; off loopback it has to be.
+    /// Nobody is known before [`Agents::install`]. Commands that run here, at the host's own site, are remembered in `ledger`.
+    pub async fn start(
+        listen: Option<&str>,
+        tls: Option<Arc<ServerConfig>>,
+        clock: Clock,
+        words: mpsc::Sender<Word>,
+        ledger: Ledger,
+    ) -> Result<Agents> {
+        let shared = Arc::new(Shared {
+            host: draw(),
+            clock,
+            words,
+            roster: ArcSwap::default(),
+            chain: Mutex::default(),
+            here: ledger,
+        });
+        let Some(listen) = listen else { return Ok(Agents { shared, address: None, accepting: None }) };
+        let listener = bind(listen, tls.is_some()).await?;
+        let address = listener.local_addr()?;
+        let accepting = tokio::spawn(server::accept(listener, tls, shared.clone())).abort_handle();
+        Ok(Agents { shared, address: Some(address), accepting: Some(accepting) })
+    }
+
+    /// Where agents report.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// From now on these agents with these plans, at once. Those that stay keep their work.
+    pub fn install(&self, installation: Installation) -> Result<()> {
+        let roster = Roster::new(installation, &self.shared.roster.load())?;
+        self.shared.roster.store(Arc::new(roster));
+        Ok(())
+    }
+
+    /// The journal has come this far: told to every agent with its next heartbeat.
+    pub fn set_chain_head(&self, head: ChainHead) {
+        *lock(&self.shared.chain) = Some(head);
+    }
+
+    /// Has every agent look at one target at once.
+    pub fn look_now(&self, service: &str, site: &str) {
+        for member in self.shared.roster.load().members() {
+            member.post.work.push(Task::Look { service: service.into(), site: site.into() });
+        }
+    }
+
+    /// Runs a declared command at a site, once for its key: the site's first agent in the fleet file runs it, or the host
+    /// where it stands itself. `Busy`, `Denied`, `NotFound` and `Invalid` mean that nothing was run.
+    pub async fn run_command(&self, site: &str, order: Order) -> Result<Output, Failure> {
+        let roster = self.shared.roster.load_full();
+        if roster.is_here(site) {
+            return self.shared.here.run(roster.commands_here(), &order).await;
+        }
+        let member = roster.at_site(site).ok_or_else(|| Failure::NotFound(format!("no agent stands at {site}")))?;
+        let patience = Duration::from_millis(order.timeout) + ANSWER_GRACE;
+        member.post.work.run(&member.name, order, patience).await
+    }
+
+    /// What is known of each agent.
+    pub fn views(&self) -> Vec<AgentView> {
+        let now = (self.shared.clock)();
+        self.shared.roster.load().members().map(|member| member.view(now)).collect()
+    }
+}
+
+impl Drop for Agents {
+    fn drop(&mut self) {
+        if let Some(accepting) = &self.accepting {
+            accepting.abort();
+        }
+    }
+}
+
+/// Beyond a command's own timeout: the way to the agent and back.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
+
+/// A number that no other process at any time is likely to draw; never 0.
+pub(crate) fn draw() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    // JSON readers other than ours keep only 53 bits of a number.
+    (RandomState::new().build_hasher().finish() >> 11).max(1)
+}
+
+/// A panic elsewhere leaves these locks' data whole: each is held for a plain assignment only.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+async fn bind(listen: &str, tls: bool) -> Result<TcpListener> {
+    let asked = || format!("listen for agents at {listen}");
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(listen).await.with_context(asked)?.collect();
+    ensure!(
+        tls || addresses.iter().all(|address| address.ip().is_loopback()),
+        "agents would report to {listen} without TLS, which is for loopback only\n  unchanged: nothing listens there\n  \
+         next: set certificate and key in [host.tls], or listen on 127.0.0.1"
+    );
+    TcpListener::bind(&*addresses).await.with_context(asked)
+}

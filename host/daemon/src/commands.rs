@@ -1,1 +1,255 @@
-//! commands
+//! Declared commands: an argument vector with places for checked arguments, run without any shell.
+//!
+//! Knows nothing of who asks or why. The declaration comes from the fleet file, by way of the host; whoever runs it holds every
+//! argument against its pattern here, and what passes is data in one place of one element, whatever characters it has.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, User};
+use regex_lite::Regex;
+use tidegate_kernel::contract::{Failure, Output};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::agents::protocol::{CommandPlan, Order};
+
+/// All that a command finds in its environment besides `LANG`.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Something that a command left behind may hold its output open: no longer than this after the command itself has ended.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// One declared command, checked.
+#[derive(Debug)]
+pub struct Declared {
+    name: String,
+    plan: CommandPlan,
+    patterns: BTreeMap<String, Regex>,
+}
+
+/// A command with its arguments in place.
+#[derive(Debug)]
+pub struct Prepared {
+    name: String,
+    argv: Vec<String>,
+    run_as: Option<String>,
+    timeout: Duration,
+    output_max: u64,
+}
+
+impl Declared {
+    /// Checks a declaration: an absolute program without placeholders, and for each placeholder a pattern that compiles.
+    pub fn new(name: &str, plan: &CommandPlan) -> Result<Declared> {
+        let program = plan.argv.first().with_context(|| format!("command {name} has an empty argv"))?;
+        ensure!(
+            program.starts_with('/') && placeholders(program).next().is_none(),
+            "command {name}: the program {program:?} is not an absolute path without placeholders"
+        );
+        let compiled = plan.arguments.iter().map(|(argument, pattern)| {
+            let regex = anchored(pattern).with_context(|| format!("command {name}, pattern of {argument}"))?;
+            Ok((argument.clone(), regex))
+        });
+        let patterns: BTreeMap<String, Regex> = compiled.collect::<Result<_>>()?;
+        for placeholder in plan.argv.iter().flat_map(|element| placeholders(element)) {
+            ensure!(
+                patterns.contains_key(placeholder),
+                "command {name}: {{{placeholder}}} has no pattern in `arguments`"
+            );
+        }
+        Ok(Declared { name: name.into(), plan: plan.clone(), patterns })
+    }
+
+    /// Checks all of them.
+    pub fn all(plans: &BTreeMap<String, CommandPlan>) -> Result<BTreeMap<String, Declared>> {
+        plans.iter().map(|(name, plan)| Ok((name.clone(), Declared::new(name, plan)?))).collect()
+    }
+
+    /// Puts the arguments in place. Refuses one that is missing, unknown, or does not match its pattern from end to end.
+    pub fn prepare(&self, order: &Order) -> Result<Prepared, Failure> {
+        if let Some(unknown) = order.arguments.keys().find(|argument| !self.patterns.contains_key(*argument)) {
+            return Err(self.invalid(format!("takes no argument {unknown:?}")));
+        }
+        for (argument, pattern) in &self.patterns {
+            let value = order.arguments.get(argument);
+            let value = value.ok_or_else(|| self.invalid(format!("wants the argument {argument:?}")))?;
+            // The operating system could not pass a NUL on.
+            if !pattern.is_match(value) || value.contains('\0') {
+                let declared = &self.plan.arguments[argument];
+                return Err(self.invalid(format!("argument {argument:?}: {value:?} does not match {declared:?}")));
+            }
+        }
+        Ok(Prepared {
+            name: self.name.clone(),
+            argv: self.plan.argv.iter().map(|element| fill(element, &order.arguments)).collect(),
+            run_as: self.plan.run_as.clone(),
+            timeout: Duration::from_millis(order.timeout.min(self.plan.timeout)),
+            output_max: self.plan.output_max,
+        })
+    }
+
+    fn invalid(&self, what: String) -> Failure {
+        Failure::Invalid(format!("command {} {what}; nothing was run", self.name))
+    }
+}
+
+impl Prepared {
+    /// Runs it to its end, or kills it with all its children at its timeout: then nobody knows how far it came.
+    pub async fn run(self) -> Result<Output, Failure> {
+        let mut child = self.spawn()?;
+        let group = Group::of(&child);
+        let (stdout, stderr) =
+            (collect(child.stdout.take(), self.output_max), collect(child.stderr.take(), self.output_max));
+        let status = match timeout(self.timeout, child.wait()).await {
+            Ok(Ok(status)) => status,
+            Ok(Err(error)) => return Err(self.unknown(&format!("cannot be waited for: {error}"))),
+            Err(_) => return Err(self.unknown(&format!("was killed after {} ms", self.timeout.as_millis()))),
+        };
+        group.ended();
+        Ok(Output { status: code(status), stdout: stdout.finish().await, stderr: stderr.finish().await })
+    }
+
+    fn spawn(&self) -> Result<Child, Failure> {
+        let (program, arguments) = self.argv.split_first().expect("a declared command has a program");
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        if let Some(name) = &self.run_as {
+            let user = self.user(name)?;
+            // As root, setting the user drops the supplementary groups as well.
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        command.spawn().map_err(|error| self.not_run(&format!("cannot start {program}: {error}")))
+    }
+
+    fn user(&self, name: &str) -> Result<User, Failure> {
+        match User::from_name(name) {
+            Ok(Some(user)) => Ok(user),
+            Ok(None) => Err(self.not_run(&format!("there is no user {name} on this machine"))),
+            Err(error) => Err(self.not_run(&format!("cannot look up the user {name}: {error}"))),
+        }
+    }
+
+    fn not_run(&self, what: &str) -> Failure {
+        Failure::Rejected(format!("command {}: {what}; nothing was run", self.name))
+    }
+
+    fn unknown(&self, what: &str) -> Failure {
+        Failure::UnknownOutcome(format!("command {} {what}; how far it came is not known", self.name))
+    }
+}
+
+/// A command's process group: killed when this is dropped before the command has ended.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Group {
+        Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    /// What it left running on purpose stays.
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// What a command prints, as far as it is kept.
+struct Collected {
+    kept: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Collected {
+    async fn finish(mut self) -> Vec<u8> {
+        if timeout(LAST_WORDS, &mut self.reader).await.is_err() {
+            self.reader.abort();
+        }
+        std::mem::take(&mut *self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+/// Reads to the end, so that the command is never stopped by a full pipe, and keeps the first `max` bytes.
+fn collect(source: Option<impl AsyncRead + Unpin + Send + 'static>, max: u64) -> Collected {
+    let kept = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let keep = kept.clone();
+    let reader = tokio::spawn(async move {
+        let Some(mut source) = source else { return };
+        let mut chunk = [0; 4096];
+        while let Ok(read @ 1..) = source.read(&mut chunk).await {
+            let mut kept = keep.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let room = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(kept.len());
+            kept.extend_from_slice(&chunk[..read.min(room)]);
+        }
+    });
+    Collected { kept, reader }
+}
+
+/// As shells say it: 128 and the signal for what a signal ended.
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// The whole value has to match, so the pattern is checked alone before anything is put around it: `a)|(b` must not
+/// slip out of its brackets.
+fn anchored(pattern: &str) -> Result<Regex> {
+    Regex::new(pattern)?;
+    Ok(Regex::new(&format!(r"\A(?:{pattern})\z"))?)
+}
+
+/// The names in `{name}`; other braces are ordinary characters.
+fn placeholders(element: &str) -> impl Iterator<Item = &str> {
+    pieces(element).filter_map(|piece| match piece {
+        Piece::Placeholder(name) => Some(name),
+        Piece::Text(_) => None,
+    })
+}
+
+/// Replaces each placeholder once; what comes in is not looked at again.
+fn fill(element: &str, arguments: &BTreeMap<String, String>) -> String {
+    let piece = |piece| match piece {
+        Piece::Text(text) => text,
+        Piece::Placeholder(name) => arguments[name].as_str(),
+    };
+    pieces(element).map(piece).collect()
+}
+
+enum Piece<'a> {
+    Text(&'a str),
+    Placeholder(&'a str),
+}
+
+fn pieces(element: &str) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = element;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        if let Some((name, after)) =
+            rest.strip_prefix('{').and_then(|inner| inner.split_once('}')).filter(|(name, _)| is_name(name))
+        {
+            rest = after;
+            return Some(Piece::Placeholder(name));
+        }
+        let end = rest.char_indices().skip(1).find(|(_, char)| *char == '{').map_or(rest.len(), |(at, _)| at);
+        let (text, after) = rest.split_at(end);
+        rest = after;
+        Some(Piece::Text(text))
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}

@@ -1,0 +1,70 @@
+//! What each vantage point is to look at, and what each agent may run: the fleet file's part that concerns it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tidegate_kernel::fleet::{DeclaredCommand, Fleet, VantageId};
+
+use super::protocol::{CommandPlan, Plan, SlotPlan};
+use crate::prober::Target;
+
+/// Every service at every one of its sites: each vantage point looks at all of them.
+pub fn targets(fleet: &Fleet) -> Vec<Target> {
+    let sites: Vec<Arc<str>> = fleet.sites.iter().map(|site| site.name.as_str().into()).collect();
+    let looked_at = |service: &tidegate_kernel::fleet::Service| {
+        let (name, slot): (Arc<str>, Arc<str>) = (service.name.as_str().into(), service.probe.slot.as_str().into());
+        let (interval, timeout) = (service.probe.interval, service.probe.timeout);
+        let target = |place: &tidegate_kernel::fleet::Place| Target {
+            service: name.clone(),
+            site: sites[place.site.at()].clone(),
+            slot: slot.clone(),
+            target: place.target.as_str().into(),
+            interval,
+            timeout,
+        };
+        service.places.iter().map(target).collect::<Vec<_>>()
+    };
+    fleet.services.iter().flat_map(looked_at).collect()
+}
+
+/// The plan of the agent that stands at this vantage point.
+pub(super) fn of_agent(fleet: &Fleet, vantage: VantageId, slots: &BTreeMap<String, SlotPlan>) -> Plan {
+    let targets = targets(fleet);
+    let needed = |slot: &&String| targets.iter().any(|target| *target.slot == ***slot);
+    let mut plan = Plan {
+        version: String::new(),
+        slots: slots.keys().filter(needed).map(|name| (name.clone(), slots[name].clone())).collect(),
+        commands: commands(fleet, vantage),
+        control_targets: fleet.vantages[vantage.at()].control_targets.clone(),
+        targets,
+    };
+    plan.version = version(&plan);
+    plan
+}
+
+/// The commands that may be run at the site where this vantage point stands.
+pub(super) fn commands(fleet: &Fleet, vantage: VantageId) -> BTreeMap<String, CommandPlan> {
+    let site = fleet.vantages[vantage.at()].site;
+    let here = |command: &DeclaredCommand| command.sites.is_empty() || command.sites.contains(&site);
+    let commands = fleet.commands.iter().filter(|(_, command)| here(command));
+    commands.map(|(name, command)| (name.clone(), CommandPlan::from(command))).collect()
+}
+
+impl From<&DeclaredCommand> for CommandPlan {
+    fn from(declared: &DeclaredCommand) -> Self {
+        CommandPlan {
+            argv: declared.argv.clone(),
+            arguments: declared.arguments.clone(),
+            run_as: declared.run_as.clone(),
+            timeout: declared.timeout,
+            output_max: declared.output_max,
+        }
+    }
+}
+
+/// Plans with the same content have the same version, whichever host made them.
+fn version(plan: &Plan) -> String {
+    let content = serde_json::to_vec(plan).unwrap_or_default();
+    Sha256::digest(content).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
