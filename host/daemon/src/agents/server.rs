@@ -148,7 +148,8 @@ async fn plan(member: &Member, version: String) -> Arc<super::protocol::Plan> {
 /// Only what the agent's own plan names.
 fn component(bytes: Option<Bytes>, member: &Member, digest: &str) -> Result<Answer, Refusal> {
     let named = member.plan.borrow().slots.values().any(|slot| slot.digest == digest);
-    let bytes = bytes.filter(|_| named).ok_or_else(|| refuse(StatusCode::NOT_FOUND, "your plan names no such component"))?;
+    let bytes =
+        bytes.filter(|_| named).ok_or_else(|| refuse(StatusCode::NOT_FOUND, "your plan names no such component"))?;
     Ok(respond(StatusCode::OK, "application/wasm", bytes))
 }
 
