@@ -109,7 +109,8 @@ impl Report {
 
 /// " (did you mean `NAME`?)" if one of the known names is close, else nothing.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let allowed = (name.chars().count() / 3).max(1);
+    let length = name.chars().count();
+    let allowed = (length / 3).max(if length < 4 { 1 } else { 2 });
     let distances = known.into_iter().map(|known| (distance(name, known), known));
     let nearest = distances.filter(|(distance, _)| *distance <= allowed).min();
     nearest.map(|(_, nearest)| format!(" (did you mean `{nearest}`?)")).unwrap_or_default()

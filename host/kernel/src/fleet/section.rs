@@ -115,20 +115,17 @@ impl<'a> Section<'a> {
 
     pub(super) fn duration_or_zero(&mut self, key: &'static str) -> Option<Millis> {
         const LONGEST: Millis = 3_650 * 86_400_000;
-        let word = self.word(key)?;
-        match parse_duration(&word.text) {
-            Some(length) if length <= LONGEST => Some(length),
-            Some(_) => {
-                let what = format!("`{key}` is longer than ten years: \"{}\"", word.text);
-                self.report.error(word.at, what, "write a shorter time");
-                None
-            }
-            None => {
-                let what = format!("`{key}` is no length of time: \"{}\"", word.text);
-                self.report.error(word.at, what, DURATION_TODO);
-                None
-            }
-        }
+        let node = self.get(key)?;
+        let (what, todo) = match &node.value {
+            Value::Text(text) => match parse_duration(text) {
+                Some(length) if length <= LONGEST => return Some(length),
+                Some(_) => (format!("`{key}` is longer than ten years: \"{text}\""), "write a shorter time"),
+                None => (format!("`{key}` is no length of time: \"{text}\""), DURATION_TODO),
+            },
+            other => (format!("`{key}` is {}, not a length of time", other.kind()), DURATION_TODO),
+        };
+        self.report.error(node.at, what, todo);
+        None
     }
 
     pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<i64>, default: u32) -> u32 {
@@ -237,6 +234,7 @@ impl<'a> Section<'a> {
                 let meant = did_you_mean(key, self.asked.iter().copied());
                 let mut known = self.asked.clone();
                 known.sort_unstable();
+                known.dedup();
                 let todo = format!("take it out, or use one of: {}", known.join(", "));
                 self.report.error(field.key_at, format!("unknown key `{key}`{meant}"), todo);
             }
