@@ -452,3 +452,15 @@ fn looks_alike(old: &Service, old_site: SiteId, new: &Service, new_site: SiteId)
     let target = |service: &Service, site| service.place(site).map(|place| place.target.clone());
     old.probe.slot == new.probe.slot && target(old, old_site) == target(new, new_site)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_at_three_sites_seen_from_three_takes_less_than_two_kilobytes() {
+        let timers = 3 * 2 * size_of::<(Millis, Watched)>();
+        let index = 3 * size_of::<Option<u32>>();
+        assert!(9 * size_of::<Point>() + 3 * size_of::<Target>() + timers + index <= 2 * 1024);
+    }
+}
