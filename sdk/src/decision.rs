@@ -159,3 +159,20 @@ impl Share {
         Share { site: site.into(), per_cent }
     }
 }
+
+impl Verdict {
+    /// The verdict's name in the contract.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Verdict::Hold => "hold",
+            Verdict::ProbeMore(_) => "probe-more",
+            Verdict::SwitchOver(_) => "switch-over",
+            Verdict::FailOver(_) => "fail-over",
+            Verdict::FailBack(_) => "fail-back",
+            Verdict::Rebalance(_) => "rebalance",
+            Verdict::Fence(_) => "fence",
+            Verdict::Run(_) => "run",
+            Verdict::Ask(_) => "ask",
+        }
+    }
+}
