@@ -52,11 +52,11 @@ fn say_what_is_missing(decision: Decision, situation: &Situation, active: &SiteV
     for vantage in analysis::missing(situation) {
         decision = decision.would_change_if("vantage-back", format!("{vantage} is heard again"));
     }
-    if one_vote_could_decide(active) {
-        decision =
-            decision.would_change_if("one-more-vote", format!("one more vantage point sees {} down", active.site));
-    }
-    decision
+    let (code, votes) = match one_vote_could_decide(active) {
+        true => ("one-more-vote", "one more vantage point sees"),
+        false => ("more-votes", "most vantage points see"),
+    };
+    decision.would_change_if(code, format!("{votes} {} down", active.site))
 }
 
 /// The host's rule: at least two, and more than half of all.

@@ -143,11 +143,10 @@ fn stay(settings: &FailoverQuorum, situation: &Situation, lost: &[&SiteView]) ->
     }
 }
 
-/// The site that waits longest for its share, and how long still.
+/// The healthy site that gets its share back next, and how long that still takes.
 fn returning<'a>(settings: &FailoverQuorum, situation: &'a Situation) -> Option<(&'a SiteView, u64)> {
-    let short =
-        situation.sites.iter().filter(|site| words::number(site, "home-share").is_some_and(|home| site.share < home));
-    short
-        .filter_map(|site| Some((site, limits::held_down_for(settings, situation, site)?)))
-        .min_by_key(|(_, left)| *left)
+    let healthy = situation.sites.iter().filter(|site| site.consensus.status == Status::Healthy);
+    let short = healthy.filter(|site| words::number(site, "home-share").is_some_and(|home| site.share < home));
+    let waiting = short.filter_map(|site| Some((site, limits::held_down_for(settings, situation, site)?)));
+    waiting.min_by_key(|(_, left)| *left)
 }
