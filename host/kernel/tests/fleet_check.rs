@@ -58,7 +58,10 @@ fn shop(keys: &str) -> Fleet {
 
 fn lose(fleet: &Fleet, site: u16, service: &str) -> Survival {
     let of_service = |survival: &Survival| fleet.services[survival.service.at()].name == service;
-    survivals(fleet).into_iter().find(|survival| survival.site == SiteId(site) && of_service(survival)).unwrap()
+    survivals(fleet)
+        .into_iter()
+        .find(|survival| survival.site == SiteId(site) && of_service(survival))
+        .expect("a service at the site")
 }
 
 fn codes(findings: &[Finding]) -> Vec<&str> {

@@ -2,7 +2,6 @@
 //!
 //! Each `fleet_problems/NAME.toml` is refused with exactly `NAME.out`. Run with `UPDATE_GOLDENS=1` to write them anew.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,10 +19,7 @@ fn from_text(text: &str) -> Result<Fleet, Vec<Problem>> {
 }
 
 fn told(problems: &[Problem]) -> String {
-    problems.iter().fold(String::new(), |mut told, problem| {
-        writeln!(told, "{problem}").unwrap();
-        told
-    })
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
 fn examples() -> PathBuf {
