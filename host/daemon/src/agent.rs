@@ -1,2 +1,126 @@
-//! agent
+//! The process that stands at a site: looks from there, tells its host at once, and runs what was declared for the site.
+//!
+//! Decides nothing. Everything that it works by comes from its host and is kept through the host's restarts; what the two say
+//! to each other is in [`crate::agents::protocol`]. Knows plugins only by [`Outfit`].
+
+mod backoff;
+mod chain;
+mod components;
 pub mod ledger;
+mod link;
+mod plan;
+mod report;
+mod work;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::agents::lock;
+use crate::agents::protocol::{Heartbeat, SlotPlan};
+use crate::commands::Declared;
+use crate::prober::{Looker, Prober};
+use chain::Chain;
+use ledger::Ledger;
+use link::Address;
+
+/// Looks that wait for the next report.
+const WAITING_MAX: usize = 4_096;
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The site where it stands.
+    pub site: String,
+    /// Its name in the fleet file.
+    pub name: String,
+    /// `ADDRESS:PORT` of its host.
+    pub host: String,
+    /// File with its token, read anew for each connection.
+    pub token_file: PathBuf,
+    /// Certificate authorities to trust (PEM); without it off loopback those of the machine, on loopback no TLS.
+    pub ca: Option<PathBuf>,
+    /// Where components are kept once they were fetched; none = fetched again at each start.
+    pub plugins: Option<PathBuf>,
+    /// Where it is remembered which commands were run; none = only while the process lives.
+    pub state: Option<PathBuf>,
+}
+
+/// Looks by probe slots that can be changed.
+pub trait Outfit: Looker {
+    /// From now on exactly these slots. `components` has the code of each, by digest, verified. What cannot be set up is
+    /// said, and keeps the revision that it had.
+    fn fit(&self, slots: BTreeMap<String, SlotPlan>, components: HashMap<String, Bytes>) -> Fitting<'_>;
+}
+
+/// What could not be set up, in the end.
+pub type Fitting<'a> = Pin<Box<dyn Future<Output = Vec<String>> + Send + 'a>>;
+
+/// Works until `stop`; never ends because its host is away.
+pub async fn run_until(options: Options, outfit: Arc<dyn Outfit>, stop: impl Future<Output = ()>) -> Result<()> {
+    crate::prober::raise_file_limit();
+    let address = Arc::new(Address::new(&options)?);
+    let ledger = match &options.state {
+        Some(directory) => Ledger::open(directory)?,
+        None => Ledger::in_memory(),
+    };
+    let heard = Arc::new(watch::Sender::new(Heartbeat::default()));
+    let (seen, looks) = mpsc::channel(WAITING_MAX);
+    let looker: Arc<dyn Looker> = outfit.clone();
+    let beat = heard.clone();
+    let prober = Prober::start(looker, Arc::new(move || *beat.borrow()), seen);
+    let agent =
+        Arc::new(Agent { address, outfit, ledger, prober, heard, plan: Mutex::default(), chain: Mutex::default() });
+    tracing::info!(agent = options.name, site = options.site, host = options.host, "the agent looks for its host");
+    tokio::select! {
+        never = report::run(agent.clone(), looks) => match never {},
+        never = plan::run(agent.clone(), options.plugins.clone()) => match never {},
+        never = work::run(agent.clone()) => match never {},
+        () = stop => {}
+    }
+    agent.ledger.rest().await;
+    tracing::info!("the agent has stopped");
+    Ok(())
+}
+
+/// SIGTERM or SIGINT.
+pub async fn told_to_stop() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupt = tokio::signal::ctrl_c() => interrupt.context("listen for SIGINT"),
+    }
+}
+
+/// What its three conversations share.
+struct Agent {
+    address: Arc<Address>,
+    outfit: Arc<dyn Outfit>,
+    ledger: Ledger,
+    prober: Prober,
+    /// The last heartbeat.
+    heard: Arc<watch::Sender<Heartbeat>>,
+    plan: Mutex<Applied>,
+    chain: Mutex<Chain>,
+}
+
+/// The plan that it works by.
+#[derive(Clone, Default)]
+struct Applied {
+    version: Option<String>,
+    problems: Vec<String>,
+    commands: Arc<BTreeMap<String, Declared>>,
+    control_targets: Vec<String>,
+}
+
+impl Agent {
+    fn applied(&self) -> Applied {
+        lock(&self.plan).clone()
+    }
+}

@@ -206,7 +206,7 @@ pub(crate) fn draw() -> u64 {
 }
 
 /// A panic elsewhere leaves these locks' data whole: each is held for a plain assignment only.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 

@@ -132,6 +132,16 @@ impl Drop for Prober {
     }
 }
 
+/// A look at a black hole holds a socket for as long as it waits: allows this process as many as the machine lets it have.
+pub fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the number of open files could not be raised");
+    }
+}
+
 enum Order {
     Targets(Vec<Target>),
     Now { service: Box<str>, site: Box<str> },

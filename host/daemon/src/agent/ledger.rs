@@ -8,15 +8,19 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tidegate_kernel::contract::{Failure, Output};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::agents::protocol::Order;
 use crate::commands::{Declared, Prepared};
 
+/// Commands under way get so long to end before the process stops.
+const REST: Duration = Duration::from_secs(10);
 /// A run repeats a step's key within its own lifetime; no run has more steps than this.
 const KEEP: usize = 1_024;
 
@@ -74,6 +78,18 @@ impl Ledger {
         let ended = outcome.wait_for(Option::is_some).await;
         let outcome = ended.ok().and_then(|outcome| outcome.clone());
         outcome.unwrap_or_else(|| Err(Failure::UnknownOutcome(format!("command {} was given up", order.command))))
+    }
+
+    /// Waits until no command is under way; what still is after a while is killed as the process ends, and unknown then.
+    pub async fn rest(&self) {
+        let under_way: Vec<_> = self.lock().entries.values().map(|entry| entry.outcome.subscribe()).collect();
+        let ended = async {
+            for mut outcome in under_way {
+                // An error says that its entry was forgotten.
+                let _ = outcome.wait_for(Option::is_some).await;
+            }
+        };
+        let _ = timeout(REST, ended).await;
     }
 
     fn begin(
