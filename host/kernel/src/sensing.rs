@@ -2,7 +2,7 @@
 //!
 //! Not journaled, and knows nothing of states, policies and moves. Counts in [`Moment::mono`] only, so a clock that
 //! jumps by a day changes nothing. A look that changes nothing allocates nothing and touches one point of one vantage
-//! point; memory is one small [`Point`] for each vantage point, service and site.
+//! point; memory is one small record for each vantage point, service and site.
 
 mod point;
 mod timers;

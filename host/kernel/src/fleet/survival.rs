@@ -8,7 +8,8 @@ use super::{Fleet, Mode, Place, Service, ServiceId, SiteId};
 use crate::contract::{Autonomy, Strategy};
 
 /// What the loss of a site would mean for a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Survival {
     /// The service.
     pub service: ServiceId,
@@ -21,7 +22,8 @@ pub struct Survival {
 }
 
 /// What becomes of a service when a site is lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outlook {
     /// It goes on where it is.
     Untouched,
