@@ -1,3 +1,7 @@
-//! The binary `tidegate`.
+//! The binary `tidegate`: everything it does is in the library, where tests reach it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate::cli::main()
+}
