@@ -12,8 +12,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 
+pub mod check;
 pub mod console;
 pub mod failed;
+pub mod init;
 pub mod reach;
 pub mod text;
 pub mod times;
@@ -80,11 +82,12 @@ pub enum Colour {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first fleet file, commented, in observe mode.
+    Init(init::Init),
+    /// Say what is wrong with the fleet file, and which losses each service survives by itself.
+    Check(check::Check),
     /// Print what completes commands in a shell.
     Completions(Completions),
-    /// Print this program's version, and the running host's.
-    #[command(after_help = "Examples:\n  tidegate version\n  tidegate version --json")]
-    Version,
 }
 
 /// `completions SHELL`.
@@ -119,8 +122,9 @@ pub fn main() -> ExitCode {
 pub async fn run(arguments: Arguments, console: &Console) -> Result<Exit, Failed> {
     let common = arguments.common;
     match arguments.command {
+        Command::Init(init) => init::run(init, common.fleet.as_deref(), console),
+        Command::Check(_) => check::run(&common, console),
         Command::Completions(completions) => complete(&completions, console),
-        Command::Version => Ok(Exit::Done),
     }
 }
 

@@ -1,0 +1,165 @@
+//! `tidegate check`: what is wrong with a fleet file, and which losses each service survives by itself.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use tidegate_kernel::fleet::{self, Finding, Fleet, Level, Outlook, Problem, SiteId, Survival};
+
+use crate::cli::console::Console;
+use crate::cli::failed::{Exit, Failed};
+use crate::cli::text::{Cell, Table, Tone, cell, paint};
+use crate::cli::{Common, reach};
+
+/// `check`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate check                                 every problem with file, line and column, and what to do
+  tidegate check --fleet next.toml               before it is put in place
+  tidegate check --json | jq '.survival[] | select(.outlook == \"asks\")'")]
+pub struct Check {}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// The fleet file.
+    pub fleet: PathBuf,
+    /// Whether a host would take it.
+    pub usable: bool,
+    /// What is wrong with the file itself.
+    pub problems: Vec<Problem>,
+    /// What a sound file cannot keep.
+    pub findings: Vec<Finding>,
+    /// What becomes of each service when a site is lost.
+    pub survival: Vec<Loss>,
+}
+
+/// What becomes of one service when one site is lost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Loss {
+    /// The service.
+    pub service: String,
+    /// The site that is lost.
+    pub lost: String,
+    /// `untouched`, `moves`, `asks` or `lost`.
+    pub outlook: &'static str,
+    /// Where it moves to by itself.
+    pub to: Vec<String>,
+    /// By which proof, or why not.
+    pub reason: String,
+}
+
+/// Reads the file, says all that is wrong with it, and what it promises.
+pub fn run(common: &Common, console: &Console) -> Result<Exit, Failed> {
+    let path = reach::fleet_file(common)?;
+    let report = report(&path);
+    console.show(&report, |report, _| page(report))?;
+    match report.usable {
+        false => Ok(Exit::Usage),
+        true if report.findings.iter().any(|finding| finding.severity == Level::Error) => Ok(Exit::Failed),
+        true => Ok(Exit::Done),
+    }
+}
+
+/// All that can be said of a fleet file without a host.
+pub fn report(path: &Path) -> Report {
+    match reach::parse(path) {
+        Ok(fleet) => Report {
+            fleet: path.to_owned(),
+            usable: true,
+            problems: Vec::new(),
+            findings: fleet::check(&fleet),
+            survival: fleet::survivals(&fleet).iter().map(|survival| loss(&fleet, survival)).collect(),
+        },
+        Err(problems) => Report {
+            fleet: path.to_owned(),
+            usable: !problems.iter().any(|problem| problem.severity == Level::Error),
+            problems,
+            findings: Vec::new(),
+            survival: Vec::new(),
+        },
+    }
+}
+
+/// The report for people: the worst first, what it survives last.
+pub fn page(report: &Report) -> String {
+    let mut text = String::new();
+    for problem in &report.problems {
+        let Problem { file, line, column, what, todo, severity } = problem;
+        text += &format!("{}:{line}:{column}: {}\n  do: {todo}\n", file.display(), marked(*severity, what));
+    }
+    for found in &report.findings {
+        text += &format!(
+            "{}: {} {}\n  do: {}\n",
+            found.about,
+            marked(found.severity, &found.what),
+            paint(format!("[{}]", found.code), Tone::Quiet),
+            found.todo
+        );
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    if !report.survival.is_empty() {
+        text += &survival_table(&report.survival);
+        text.push('\n');
+    }
+    text + &summary(report)
+}
+
+fn marked(severity: Level, what: &str) -> String {
+    match severity {
+        Level::Error => format!("{} {what}", paint("error:", Tone::Bad)),
+        Level::Warning => format!("{} {what}", paint("warning:", Tone::Warning)),
+    }
+}
+
+fn survival_table(losses: &[Loss]) -> String {
+    let mut table = Table::new(["service", "loses", "then", "because"]);
+    for loss in losses {
+        table.row([
+            cell(&loss.service, Tone::Title),
+            loss.lost.as_str().into(),
+            then(loss),
+            loss.reason.as_str().into(),
+        ]);
+    }
+    table.render()
+}
+
+fn then(loss: &Loss) -> Cell {
+    match loss.outlook {
+        "untouched" => cell("goes on", Tone::Good),
+        "moves" => cell(format!("moves to {}", loss.to.join(", ")), Tone::Good),
+        "asks" => cell("asks a person", Tone::Warning),
+        _ => cell("is lost", Tone::Bad),
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let file = report.fleet.display();
+    let errors = report.problems.len();
+    match report.usable {
+        false => format!(
+            "{} {file} cannot be used: {errors} {}\n",
+            paint("error:", Tone::Bad),
+            if errors == 1 { "problem" } else { "problems" }
+        ),
+        true if report.findings.is_empty() => format!("{} {file}\n", paint("ok", Tone::Good)),
+        true => format!("{} {file}, with {} to know\n", paint("ok", Tone::Warning), report.findings.len()),
+    }
+}
+
+fn loss(fleet: &Fleet, survival: &Survival) -> Loss {
+    let site = |id: &SiteId| fleet.sites[id.at()].name.clone();
+    let (outlook, to) = match &survival.outlook {
+        Outlook::Untouched => ("untouched", Vec::new()),
+        Outlook::Moves(to) => ("moves", to.iter().map(site).collect()),
+        Outlook::Asks => ("asks", Vec::new()),
+        Outlook::Lost => ("lost", Vec::new()),
+    };
+    let service = fleet.services[survival.service.at()].name.clone();
+    Loss { service, lost: site(&survival.site), outlook, to, reason: survival.reason.clone() }
+}
