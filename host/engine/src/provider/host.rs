@@ -1,0 +1,237 @@
+//! What a provider finds behind its imports: everything goes through the gate.
+//!
+//! Does not know what the provider does with it, nor where secrets and commands come from.
+
+use crate::{
+    bindings::providers::tidegate::dr::{command, log, secrets, types},
+    grants::{BoxFuture, Gate, Scheme},
+    http::Sender,
+    limits::Limits,
+    log::{Level, Log},
+    meter::{Hit, Meter},
+    ticker::TICK,
+};
+use std::{net::SocketAddr, sync::Arc};
+use tidegate_kernel::contract::{Failure, Millis, Output};
+use wasmtime::{
+    StoreContextMut, UpdateDeadline,
+    component::{HasSelf, Linker, ResourceTable},
+};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView, sockets::SocketAddrUse};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Where secrets come from. Asked for each time, so that today's value is the one that counts.
+pub trait SecretSource: Send + Sync {
+    /// The secret's bytes; the gate has already allowed it.
+    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<u8>, Failure>>;
+}
+
+/// Runs commands that the operator has declared, on the site concerned.
+pub trait CommandRunner: Send + Sync {
+    /// Runs it and waits for its end; the gate has already allowed it.
+    fn run<'a>(&'a self, run: CommandRun) -> BoxFuture<'a, Result<Output, Failure>>;
+}
+
+/// One run of a declared command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandRun {
+    /// Where.
+    pub site: String,
+    /// Which.
+    pub name: String,
+    /// Name and value of each argument.
+    pub arguments: Vec<(String, String)>,
+    /// For how long at most.
+    pub timeout: Millis,
+}
+
+/// There are no secrets and no commands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nothing;
+
+/// What the daemon lends to every provider.
+#[derive(Clone)]
+pub struct Outside {
+    /// Where secrets come from.
+    pub secrets: Arc<dyn SecretSource>,
+    /// Who runs commands.
+    pub commands: Arc<dyn CommandRunner>,
+}
+
+/// The state of one instance.
+pub(crate) struct ProviderHost {
+    pub(crate) meter: Meter,
+    pub(crate) log: Log,
+    pub(super) table: ResourceTable,
+    pub(super) gate: Arc<Gate>,
+    slot: Arc<str>,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    sender: Sender,
+    outside: Outside,
+    limits: Limits,
+    /// Ticks since the guest last called the host.
+    spinning: u32,
+}
+
+impl SecretSource for Nothing {
+    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<u8>, Failure>> {
+        Box::pin(async move { Err(Failure::NotFound(format!("secret {name}"))) })
+    }
+}
+
+impl CommandRunner for Nothing {
+    fn run<'a>(&'a self, run: CommandRun) -> BoxFuture<'a, Result<Output, Failure>> {
+        Box::pin(async move { Err(Failure::NotFound(format!("command {}", run.name))) })
+    }
+}
+
+impl Default for Outside {
+    fn default() -> Self {
+        Outside { secrets: Arc::new(Nothing), commands: Arc::new(Nothing) }
+    }
+}
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outside").finish_non_exhaustive()
+    }
+}
+
+impl ProviderHost {
+    pub(crate) fn new(
+        slot: &Arc<str>,
+        gate: &Arc<Gate>,
+        sender: Sender,
+        outside: &Outside,
+        limits: &Limits,
+    ) -> wasmtime::Result<Self> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.resources as usize);
+        Ok(ProviderHost {
+            meter: Meter::new(*limits),
+            log: Log::new(limits.log.0),
+            table,
+            gate: gate.clone(),
+            slot: slot.clone(),
+            wasi: wasi(gate)?,
+            http: WasiHttpCtx::new(),
+            sender,
+            outside: outside.clone(),
+            limits: *limits,
+            spinning: 0,
+        })
+    }
+
+    /// For every crossing between guest and host: a guest that calls the host is not spinning.
+    pub(crate) fn cross(&mut self, hook: wasmtime::CallHook) -> wasmtime::Result<()> {
+        self.spinning = 0;
+        self.meter.cross(hook)
+    }
+
+    /// Lets others run; stops a guest that has only computed for too long.
+    pub(crate) fn tick(mut store: StoreContextMut<'_, ProviderHost>) -> wasmtime::Result<UpdateDeadline> {
+        let host = store.data_mut();
+        host.spinning += 1;
+        if TICK * host.spinning > host.limits.cpu.0 {
+            return Err(host.meter.stop(Hit::Cpu(host.limits.cpu)));
+        }
+        Ok(UpdateDeadline::Yield(1))
+    }
+
+    /// Hands the lines of a finished call to the host's own log, and returns the last.
+    pub(crate) fn flush_log(&mut self) -> Option<String> {
+        let mut last = None;
+        for line in self.log.take(self.limits.log.0) {
+            match line.level {
+                Level::Debug => tracing::debug!(slot = %self.slot, "{}", line.text),
+                Level::Info => tracing::info!(slot = %self.slot, "{}", line.text),
+                Level::Warn => tracing::warn!(slot = %self.slot, "{}", line.text),
+                Level::Error => tracing::error!(slot = %self.slot, "{}", line.text),
+            }
+            last = Some(line.text);
+        }
+        last
+    }
+}
+
+/// The contract's imports of every provider world, WASI, and HTTP.
+pub(crate) fn add_to_linker(linker: &mut Linker<ProviderHost>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    log::add_to_linker::<_, HasSelf<ProviderHost>>(linker, |host| host)?;
+    secrets::add_to_linker::<_, HasSelf<ProviderHost>>(linker, |host| host)?;
+    command::add_to_linker::<_, HasSelf<ProviderHost>>(linker, |host| host)?;
+    super::lookup::add_to_linker(linker)
+}
+
+/// An empty environment, the granted directories, and sockets behind the gate.
+fn wasi(gate: &Arc<Gate>) -> wasmtime::Result<WasiCtx> {
+    let mut wasi = WasiCtx::builder();
+    for (name, directory) in gate.directories() {
+        let perms = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+        wasi.preopened_dir(&directory.path, name, perms)?;
+    }
+    let gate = gate.clone();
+    wasi.allow_tcp(true).allow_udp(true).socket_addr_check(move |address, usage| {
+        let allowed = admit(&gate, address, usage);
+        Box::pin(async move { allowed })
+    });
+    Ok(wasi.build())
+}
+
+fn admit(gate: &Gate, address: SocketAddr, usage: SocketAddrUse) -> bool {
+    match usage {
+        // Every connection binds to a free port of its own first; a port that others could find is not for plugins.
+        SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => address.port() == 0,
+        SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => false,
+        SocketAddrUse::TcpConnect => gate.socket(Scheme::Tcp, address).is_ok(),
+        SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => gate.socket(Scheme::Udp, address).is_ok(),
+    }
+}
+
+impl WasiView for ProviderHost {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for ProviderHost {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.sender }
+    }
+}
+
+impl types::Host for ProviderHost {}
+
+impl log::Host for ProviderHost {
+    fn write(&mut self, level: log::Level, text: String) -> wasmtime::Result<()> {
+        self.log.line(Level::from(level), text);
+        Ok(())
+    }
+}
+
+impl secrets::Host for ProviderHost {
+    async fn get(&mut self, name: String) -> wasmtime::Result<Result<Vec<u8>, types::Failure>> {
+        if let Err(denied) = self.gate.secret(&name) {
+            return Ok(Err(Failure::from(denied).into()));
+        }
+        Ok(self.outside.secrets.get(&name).await.map_err(Into::into))
+    }
+}
+
+impl command::Host for ProviderHost {
+    async fn run(
+        &mut self,
+        site: String,
+        name: String,
+        arguments: Vec<(String, String)>,
+        timeout: u64,
+    ) -> wasmtime::Result<Result<command::Output, types::Failure>> {
+        if let Err(denied) = self.gate.command(&name) {
+            return Ok(Err(Failure::from(denied).into()));
+        }
+        let run = CommandRun { site, name, arguments, timeout };
+        Ok(self.outside.commands.run(run).await.map(Into::into).map_err(Into::into))
+    }
+}

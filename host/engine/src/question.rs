@@ -1,0 +1,159 @@
+//! What a policy is asked and what came back: plain data, recorded whole.
+//!
+//! Knows no WebAssembly.
+
+use crate::log::Line;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt};
+use tidegate_kernel::contract::{Cluster, Consensus, Decision, Failure, Millis, Observation, Route, Situation, Status};
+
+/// One question to a policy: the situation, and what else it may look up while it decides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Question {
+    /// What the policy is told. Its `settings` are replaced by those of the revision that decides.
+    pub situation: Situation,
+    /// The `memo-format` of the revision that wrote the situation's memo: one with another gets an empty memo.
+    pub memo_format: String,
+    /// Frozen at the same moment as the situation.
+    pub picture: Picture,
+}
+
+/// What the host knows of other services, clusters and routes. What is missing here is looked up in the situation,
+/// and what is missing there is not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Picture {
+    /// By service, then by site.
+    pub health: BTreeMap<String, BTreeMap<String, Health>>,
+    /// By name.
+    pub clusters: BTreeMap<String, Cluster>,
+    /// By name.
+    pub routes: BTreeMap<String, Route>,
+}
+
+/// One service at one site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Health {
+    /// The newest word of each vantage point.
+    pub observations: Vec<Observation>,
+    /// What they say together.
+    pub consensus: Consensus,
+}
+
+/// One answer that a policy got while it decided, keyed by what it asked and never by when: a changed policy can be
+/// replayed against it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Answer {
+    /// "health.observations", "health.agreed", "replication.topology", "dns.resolve".
+    pub capability: String,
+    /// In the contract's order.
+    pub arguments: Vec<String>,
+    /// As `--json` would print it.
+    pub result: serde_json::Value,
+}
+
+/// What a policy said, or why it said nothing that counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Decided {
+    /// Of the slot, when this was decided.
+    pub revision: u64,
+    /// Of the plugin's file.
+    pub digest: String,
+    /// Of the settings that it had.
+    pub settings_hash: String,
+    /// The decision, or the reason why there is none: then the host holds, and raises an alarm.
+    pub result: Result<Decision, PolicyFault>,
+    /// Each capability and arguments once.
+    pub answers: Vec<Answer>,
+    /// The same for the same question, on every machine.
+    pub fuel: u64,
+    /// Nanoseconds.
+    pub took: u64,
+    /// What the policy logged and printed.
+    pub log: Vec<Line>,
+}
+
+/// Why a policy's call gave no decision. None of these is a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyFault {
+    /// It crashed: the trap, and the last thing that it printed.
+    Trapped(String),
+    /// It used up its work budget of so many units.
+    OutOfFuel(u64),
+    /// It was not done after so many milliseconds.
+    TooLate(Millis),
+    /// It ran into another limit; the sentence names it.
+    Limit(String),
+    /// It asked to wait, or for something that policies do not have.
+    NotForPolicies(String),
+    /// It says itself that it cannot decide.
+    Declined(String),
+    /// Its answer makes no sense; the sentence says where.
+    Invalid(String),
+    /// The host could not ask it: every worker is busy, or the host itself failed.
+    Unavailable(String),
+}
+
+impl Question {
+    /// A question with nothing to look up beyond the situation itself.
+    pub fn new(situation: Situation) -> Self {
+        Question { situation, memo_format: String::new(), picture: Picture::default() }
+    }
+
+    /// What every vantage point said of a service at a site.
+    pub fn observations(&self, service: &str, site: &str) -> Vec<Observation> {
+        match self.picture.health.get(service).and_then(|sites| sites.get(site)) {
+            Some(health) => health.observations.clone(),
+            None => self.own_site(service, site).map(|view| view.observations.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// What they say together; of what nobody looks at nothing is known.
+    pub fn agreed(&self, service: &str, site: &str) -> Consensus {
+        let other = self.picture.health.get(service).and_then(|sites| sites.get(site)).map(|health| health.consensus);
+        let own = || self.own_site(service, site).map(|view| view.consensus);
+        let unknown = Consensus { status: Status::Unknown, agreeing: 0, voting: 0, expected: 0, held: 0 };
+        other.or_else(own).unwrap_or(unknown)
+    }
+
+    /// A database cluster as last seen.
+    pub fn topology(&self, name: &str) -> Result<Cluster, Failure> {
+        let own = self.situation.cluster.as_ref().filter(|cluster| cluster.name == name);
+        let found = self.picture.clusters.get(name).or(own);
+        found.cloned().ok_or_else(|| Failure::NotFound(format!("cluster {name} is not in the picture")))
+    }
+
+    /// Where a name leads, as last read back.
+    pub fn resolve(&self, name: &str) -> Result<Route, Failure> {
+        let own = self.situation.route.as_ref().filter(|route| route.name == name);
+        let found = self.picture.routes.get(name).or(own);
+        found.cloned().ok_or_else(|| Failure::NotFound(format!("route {name} is not in the picture")))
+    }
+
+    fn own_site(&self, service: &str, site: &str) -> Option<&tidegate_kernel::contract::SiteView> {
+        let own = service == self.situation.service;
+        self.situation.sites.iter().find(|view| own && view.site == site)
+    }
+}
+
+impl fmt::Display for PolicyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PolicyFault::Trapped(text) => write!(f, "the policy crashed: {text}"),
+            PolicyFault::OutOfFuel(limit) => write!(f, "the policy used up its work budget (fuel {limit})"),
+            PolicyFault::TooLate(limit) => write!(f, "the policy was not done after {limit} ms"),
+            PolicyFault::Limit(text) => write!(f, "the policy ran into a limit: {text}"),
+            PolicyFault::NotForPolicies(text) => write!(f, "the policy asked for what no policy has: {text}"),
+            PolicyFault::Declined(text) => write!(f, "the policy says that it cannot decide: {text}"),
+            PolicyFault::Invalid(text) => write!(f, "the policy's answer makes no sense: {text}"),
+            PolicyFault::Unavailable(text) => write!(f, "the policy could not be asked: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for PolicyFault {}
