@@ -212,10 +212,19 @@ pub struct Place {
     pub endpoint: String,
     /// What the probe is told, JSON.
     pub target: String,
+    /// What it is told instead at these vantage points, which see the place by another address.
+    pub from: BTreeMap<String, String>,
     /// Normal share of the traffic in per cent; active-active only.
     pub share: u32,
     /// Part of the site's capacity, in per cent of it, that the whole service needs.
     pub load: u32,
+}
+
+impl Place {
+    /// What the probe is told at this vantage point, JSON.
+    pub fn target_from(&self, vantage: &Vantage) -> &str {
+        self.from.get(&vantage.name).unwrap_or(&self.target)
+    }
 }
 
 /// `[service.NAME.route]`: the name that clients resolve.

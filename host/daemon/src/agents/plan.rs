@@ -9,8 +9,9 @@ use tidegate_kernel::fleet::{DeclaredCommand, Fleet, VantageId};
 use super::protocol::{CommandPlan, Plan, SlotPlan};
 use crate::prober::Target;
 
-/// Every service at every one of its sites: each vantage point looks at all of them.
-pub fn targets(fleet: &Fleet) -> Vec<Target> {
+/// Every service at every one of its sites, by the address by which this vantage point sees it.
+pub fn targets(fleet: &Fleet, vantage: VantageId) -> Vec<Target> {
+    let vantage = &fleet.vantages[vantage.at()];
     let sites: Vec<Arc<str>> = fleet.sites.iter().map(|site| site.name.as_str().into()).collect();
     let looked_at = |service: &tidegate_kernel::fleet::Service| {
         let (name, slot): (Arc<str>, Arc<str>) = (service.name.as_str().into(), service.probe.slot.as_str().into());
@@ -19,7 +20,7 @@ pub fn targets(fleet: &Fleet) -> Vec<Target> {
             service: name.clone(),
             site: sites[place.site.at()].clone(),
             slot: slot.clone(),
-            target: place.target.as_str().into(),
+            target: place.target_from(vantage).into(),
             interval,
             timeout,
         };
@@ -30,7 +31,7 @@ pub fn targets(fleet: &Fleet) -> Vec<Target> {
 
 /// The plan of the agent that stands at this vantage point.
 pub(super) fn of_agent(fleet: &Fleet, vantage: VantageId, slots: &BTreeMap<String, SlotPlan>) -> Plan {
-    let targets = targets(fleet);
+    let targets = targets(fleet, vantage);
     let needed = |slot: &&String| targets.iter().any(|target| *target.slot == ***slot);
     let mut plan = Plan {
         version: String::new(),

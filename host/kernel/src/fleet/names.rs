@@ -15,6 +15,7 @@ pub(super) struct Names<'a> {
     sites: Vec<&'a str>,
     /// In the order of the file: a service's position is its id.
     services: Vec<&'a str>,
+    agents: BTreeSet<&'a str>,
     slots: BTreeSet<&'a str>,
     secrets: BTreeSet<&'a str>,
     commands: BTreeSet<&'a str>,
@@ -31,6 +32,7 @@ impl<'a> Names<'a> {
             report,
             sites: sites.iter().map(|site| site.name.as_str()).collect(),
             services: in_order(fields, "service"),
+            agents: set("agent"),
             slots,
             secrets: set("secret"),
             commands: set("command"),
@@ -61,6 +63,10 @@ impl<'a> Names<'a> {
         } else {
             self.tell_missing(known.contains(&word.text.as_str()), "slot", word, &known);
         }
+    }
+
+    pub(super) fn agent(&self, word: &Word) {
+        self.look_up("agent", &self.agents, word);
     }
 
     pub(super) fn secret(&self, word: &Word) {

@@ -206,7 +206,7 @@ fn places(names: &Names<'_>, section: &mut Section<'_>, strategy: Strategy) -> V
             let todo = "take it out, or set strategy = \"active-active\"";
             place.report.error(place.spot("share"), "`share` is for active-active services", todo);
         }
-        places.extend(site.map(|site| read_place(site, share, place)));
+        places.extend(site.map(|site| read_place(names, site, share, place)));
     }
     places.sort_by_key(|place| place.site);
     match explicit {
@@ -217,7 +217,7 @@ fn places(names: &Names<'_>, section: &mut Section<'_>, strategy: Strategy) -> V
     places
 }
 
-fn read_place(site: SiteId, share: Option<u32>, mut section: Section<'_>) -> Place {
+fn read_place(names: &Names<'_>, site: SiteId, share: Option<u32>, mut section: Section<'_>) -> Place {
     let endpoint =
         section.needed_text("endpoint", "write the address or name that clients are led to: endpoint = \"…\"");
     section.need("target", "say what the probe looks at: target = { url = \"http://…/health\" }");
@@ -226,11 +226,21 @@ fn read_place(site: SiteId, share: Option<u32>, mut section: Section<'_>) -> Pla
         site,
         endpoint,
         target: target.unwrap_or_default(),
+        from: section.section("from").map(|from| seen_from(names, from)).unwrap_or_default(),
         share: share.unwrap_or(0),
         load: section.number("load", 0..=1_000, 0),
     };
     section.finish();
     place
+}
+
+/// The targets of vantage points that see a place by another address.
+fn seen_from(names: &Names<'_>, mut section: Section<'_>) -> BTreeMap<String, String> {
+    let targets = section.sections().into_iter().map(|(agent, target)| {
+        names.agent(&Word { at: target.at, text: agent.to_owned() });
+        (agent.to_owned(), target.json().to_string())
+    });
+    targets.collect()
 }
 
 fn refuse_odd_shares(report: &Report, at: Spot, places: &[Place]) {

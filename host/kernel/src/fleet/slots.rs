@@ -110,8 +110,9 @@ fn check_grant(names: &Names<'_>, section: &Section<'_>, word: &Word) {
 /// A built-in probe may reach what the services that use it declare as their targets, and nothing else.
 fn built_in(name: &str, plugin: &str, services: &[Service]) -> Slot {
     let users = services.iter().filter(|service| service.probe.slot == name);
-    let targets = users.flat_map(|service| &service.places).filter_map(|place| origin(&place.target));
-    let grants: BTreeSet<String> = targets.collect();
+    let targets =
+        users.flat_map(|service| &service.places).flat_map(|place| place.from.values().chain([&place.target]));
+    let grants: BTreeSet<String> = targets.filter_map(|target| origin(target)).collect();
     Slot {
         plugin: plugin.to_owned(),
         digest: None,
