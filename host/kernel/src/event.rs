@@ -85,6 +85,9 @@ pub struct Revision {
     pub settings: String,
     pub name: String,
     pub version: String,
+    /// The manifest's: a memo that another format wrote is not shown to it.
+    #[serde(default)]
+    pub memo_format: String,
 }
 
 /// A policy's answer with what is needed to repeat it.
@@ -182,13 +185,14 @@ pub enum Command {
 pub enum Effect {
     /// Must be durable before any later effect of the same list is begun.
     Append(Record),
-    /// Ask the service's policy; after a crash it is asked afresh.
+    /// Ask the service's policy; after a crash it is asked afresh. `settings` of the situation is empty: it is the
+    /// revision's, and the engine fills it in.
     Decide { ticket: Ticket, service: ServiceId, slot: String, situation: Box<Situation> },
     /// Carry out a step; after a crash it is read back, then repeated under the same key.
     Perform { run: RunId, step: usize, action: Action, call: Call },
     /// Ask the authoritative servers where the name leads.
     ReadRoute { service: ServiceId },
-    /// Check everything that a move would need, changing nothing.
+    /// Check everything that a move would need, changing nothing. The kernel asks at the start and every few minutes.
     CheckReady { service: ServiceId },
     /// Look at once, from every vantage point.
     Probe { service: ServiceId, site: SiteId },

@@ -1,0 +1,631 @@
+//! All that survives a crash: what is known of each service, run, question, message, incident and brake.
+//!
+//! Changed only by [`State::apply`], which sets what a transition says and decides nothing. Knows no fleet: everything is
+//! named, so that a journal can be read whatever the fleet file has become.
+
+#![expect(missing_docs, reason = "fields whose name and type say it all")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::contract::{self, Decision, Endpoint, Epoch, Message, Millis, Move, Reason, Share, Verdict, Veto};
+use crate::event::{Action, Moment, QuestionId, Revision, RunId};
+use crate::record::{Change, Transition};
+use crate::saga::{Heading, Shape, StepState};
+
+/// The form of [`State::hash`]: changes whenever the state gains or loses a field.
+pub const FORMAT: u32 = 1;
+
+/// Closed runs and answered messages that are kept for `status`; the journal keeps all.
+const KEPT_RUNS: usize = 100;
+const KEPT_TOLD: usize = 1_000;
+const KEPT_MOVES: usize = 8;
+const KEPT_INCIDENTS: usize = 100;
+
+/// The journaled half of the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub services: BTreeMap<String, ServiceState>,
+    pub runs: BTreeMap<RunId, Run>,
+    pub questions: BTreeMap<QuestionId, Question>,
+    /// Messages not known to have reached their channel, by key and channel.
+    pub notices: BTreeMap<String, Notice>,
+    /// Keys of messages that were already told, the newest last.
+    pub told: Vec<String>,
+    pub incidents: Vec<Incident>,
+    pub brake: Option<Tripped>,
+    pub freeze: Option<Freeze>,
+    pub paused: Option<Pause>,
+    pub next_run: u64,
+    pub next_question: u64,
+}
+
+/// What is known of one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceState {
+    pub life: Life,
+    pub route: Option<RouteState>,
+    pub drift: Option<Drift>,
+    pub readiness: Option<Readiness>,
+    pub pause: Option<Pause>,
+    pub last: Option<LastDecision>,
+    pub memo: Option<Memo>,
+    /// Newest first.
+    pub moves: Vec<PastMove>,
+    pub declined: Option<Declined>,
+    /// The run that has its lock.
+    pub run: Option<RunId>,
+}
+
+/// Where a service is in its life.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Life {
+    pub state: contract::State,
+    pub since: Moment,
+    /// The site that serves it, or has the largest share.
+    pub active: String,
+    /// The traffic's parts; they add up to 100.
+    pub shares: Vec<Share>,
+    /// Where it should be.
+    pub home: Vec<Share>,
+    pub epoch: Epoch,
+}
+
+/// Where its name leads, as last written by a run or adopted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RouteState {
+    pub endpoints: Vec<Endpoint>,
+    pub ttl_seconds: u32,
+    /// When a run last changed it.
+    #[serde(default)]
+    pub changed: Option<Moment>,
+    /// How long caches may keep what stood there before.
+    #[serde(default)]
+    pub old_ttl_seconds: u32,
+}
+
+/// The servers say something else than we last wrote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Drift {
+    pub since: Moment,
+    /// Empty = the name has never been ours: this is its adoption.
+    pub expected: Vec<Endpoint>,
+    /// Empty = the name has no answer.
+    pub found: Vec<Endpoint>,
+    #[serde(default)]
+    pub ttl_seconds: u32,
+    pub text: String,
+}
+
+/// Whether all that a move needs works.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Readiness {
+    pub blockers: Vec<Reason>,
+    pub since: Moment,
+}
+
+/// Automatic moves are off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pause {
+    pub by: String,
+    pub reason: String,
+    pub since: Moment,
+}
+
+/// The last recorded decision on a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LastDecision {
+    pub at: Moment,
+    pub revision: Revision,
+    pub verdict: Verdict,
+    pub analysis: String,
+    pub reasons: Vec<Reason>,
+    pub vetoes: Vec<Veto>,
+    pub would_change_if: Vec<Reason>,
+    pub ruling: Ruling,
+    /// Why there was no decision; then the verdict is hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Hash of its situation.
+    pub situation: String,
+    /// Equal decisions since that the journal has counted.
+    #[serde(default)]
+    pub repeated: u64,
+}
+
+/// What the guard made of a verdict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ruling {
+    /// Nothing was to be moved.
+    Nothing,
+    Run(RunId),
+    /// A person is asked, because of this.
+    Ask {
+        question: QuestionId,
+        because: Vec<Reason>,
+    },
+    /// The host holds, because of this.
+    Hold(Vec<Reason>),
+}
+
+/// What a policy asked to be told again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Memo {
+    pub slot: String,
+    pub format: String,
+    pub text: String,
+}
+
+/// A move that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PastMove {
+    pub finished: Moment,
+    pub from: String,
+    pub to: String,
+    pub succeeded: bool,
+    pub automatic: bool,
+}
+
+/// A person said no to this move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Declined {
+    pub to: String,
+    pub until: Millis,
+}
+
+/// A runbook under way, or ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Run {
+    pub id: RunId,
+    pub service: String,
+    /// The verdict's or the command's name.
+    pub kind: String,
+    pub runbook: String,
+    pub from: String,
+    /// Where it leads; the largest share's site for a rebalance.
+    pub to: String,
+    pub shares: Vec<Share>,
+    pub shares_before: Vec<Share>,
+    pub epoch: Epoch,
+    /// None = by itself.
+    pub by: Option<String>,
+    #[serde(default)]
+    pub incident: Option<u64>,
+    pub opened: Moment,
+    #[serde(default)]
+    pub closed: Option<Moment>,
+    pub heading: Heading,
+    #[serde(default)]
+    pub end: Option<RunEnd>,
+    pub steps: Vec<Step>,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Step {
+    pub name: String,
+    pub action: Action,
+    pub needs: Vec<usize>,
+    pub timeout: Millis,
+    #[serde(default)]
+    pub retries: u32,
+    #[serde(default)]
+    pub undo: Option<Action>,
+    #[serde(default)]
+    pub point_of_no_return: bool,
+    /// The command that a person would type instead.
+    #[serde(default)]
+    pub manual: String,
+    #[serde(default)]
+    pub state: StepState,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunEnd {
+    Done,
+    Undone,
+    /// A person finished it and says so.
+    ByHand(String),
+}
+
+/// Something that a person is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Question {
+    pub id: QuestionId,
+    pub service: String,
+    pub about: About,
+    pub text: String,
+    pub reasons: Vec<Reason>,
+    pub asked: Moment,
+    /// On the kernel's steady clock.
+    #[serde(default)]
+    pub expires: Option<Millis>,
+    #[serde(default)]
+    pub answer: Option<Answer>,
+}
+
+/// What a question is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum About {
+    /// May this be done? One option is chosen; `epoch` is the service's when it was asked.
+    Move { options: Vec<Verdict>, epoch: Epoch, revision: Revision },
+    /// A step waits for a word.
+    Confirm { run: RunId, step: usize },
+    /// A run can go neither on nor back by itself.
+    Rest { run: RunId, step: usize },
+}
+
+/// What became of a question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    Approved {
+        by: String,
+        option: usize,
+    },
+    Rejected {
+        by: String,
+        reason: String,
+    },
+    Expired,
+    /// What it was about is over.
+    Withdrawn(String),
+}
+
+/// A message on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Notice {
+    pub key: String,
+    pub channel: String,
+    pub message: Message,
+}
+
+/// A cause in a failure domain, with the automatic moves that came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Incident {
+    pub number: u64,
+    pub cause: String,
+    pub failure_domain: String,
+    pub opened: Moment,
+    /// When the last of its moves was begun.
+    pub last: Moment,
+    pub services: BTreeSet<String>,
+    /// By a person who re-armed: it no longer counts for the brake.
+    #[serde(default)]
+    pub seen: bool,
+}
+
+/// The brake has tripped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tripped {
+    pub since: Moment,
+    pub text: String,
+}
+
+/// Automatic moves are frozen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Freeze {
+    pub since: Moment,
+    pub text: String,
+}
+
+impl State {
+    /// Sets what the transition says. The same for live execution and recovery, and total: what names something
+    /// unknown changes nothing.
+    pub fn apply(&mut self, transition: &Transition) {
+        match &transition.change {
+            Change::Life { service, life } => self.set_life(service, life),
+            Change::Decision { service, last, memo } => self.with(service, |s| {
+                s.last = Some((**last).clone());
+                s.memo.clone_from(memo);
+            }),
+            Change::Holds { counts } => self.count(counts),
+            Change::Ready { service, readiness } => self.with(service, |s| s.readiness = Some(readiness.clone())),
+            Change::Route { service, route } => self.with(service, |s| s.route = Some(route.clone())),
+            Change::Drift { service, drift } => self.with(service, |s| s.drift.clone_from(drift)),
+            Change::Pause { service: Some(service), pause } => self.with(service, |s| s.pause.clone_from(pause)),
+            Change::Pause { service: None, pause } => self.paused.clone_from(pause),
+            Change::Declined { service, to, until } => {
+                self.with(service, |s| s.declined = Some(Declined { to: to.clone(), until: *until }));
+            }
+            Change::RunOpened { run } => self.open(run),
+            Change::Step { run, step, state } => self.set_step(*run, *step, state),
+            Change::RunHeading { run, heading } => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.heading = *heading;
+                }
+            }
+            Change::RunClosed { run, end, at } => self.close(*run, end, *at),
+            Change::Asked { question } => self.ask(question),
+            Change::Answered { question, answer } => self.answer(*question, answer),
+            Change::Incident { incident } => self.set_incident(incident),
+            Change::IncidentsSeen => self.incidents.iter_mut().for_each(|incident| incident.seen = true),
+            Change::Brake { tripped } => self.brake.clone_from(tripped),
+            Change::Freeze { freeze } => self.freeze.clone_from(freeze),
+            Change::Tell { notice } => self.tell(notice),
+            Change::Told { key, channel } => {
+                self.notices.remove(&notice_key(key, channel));
+            }
+        }
+    }
+
+    /// "sha256:…" of everything, to be compared between two hosts that read the same journal.
+    pub fn hash(&self) -> String {
+        content_hash(self)
+    }
+
+    /// Runs that have not ended.
+    pub fn open_runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values().filter(|run| run.end.is_none())
+    }
+
+    /// Questions that wait for an answer.
+    pub fn open_questions(&self) -> impl Iterator<Item = &Question> {
+        self.questions.values().filter(|question| question.answer.is_none())
+    }
+
+    fn with(&mut self, service: &str, change: impl FnOnce(&mut ServiceState)) {
+        if let Some(state) = self.services.get_mut(service) {
+            change(state);
+        }
+    }
+
+    fn set_life(&mut self, service: &str, life: &Life) {
+        match self.services.get_mut(service) {
+            Some(state) => state.life = life.clone(),
+            None => {
+                self.services.insert(service.to_owned(), ServiceState::new(life.clone()));
+            }
+        }
+    }
+
+    fn count(&mut self, counts: &[(String, u64)]) {
+        for (service, count) in counts {
+            self.with(service, |s| {
+                if let Some(last) = &mut s.last {
+                    last.repeated += count;
+                }
+            });
+        }
+    }
+
+    fn open(&mut self, run: &Run) {
+        self.next_run = self.next_run.max(run.id.0 + 1);
+        self.with(&run.service, |s| s.run = Some(run.id));
+        self.runs.insert(run.id, run.clone());
+        while self.runs.len() > KEPT_RUNS {
+            let Some(oldest) = self.runs.values().find(|run| run.end.is_some()).map(|run| run.id) else { break };
+            self.runs.remove(&oldest);
+        }
+    }
+
+    fn set_step(&mut self, run: RunId, step: usize, state: &StepState) {
+        if let Some(step) = self.runs.get_mut(&run).and_then(|run| run.steps.get_mut(step)) {
+            step.state = state.clone();
+        }
+    }
+
+    fn close(&mut self, run: RunId, end: &RunEnd, at: Moment) {
+        let Some(run) = self.runs.get_mut(&run) else { return };
+        run.end = Some(end.clone());
+        run.closed = Some(at);
+        let past = PastMove {
+            finished: at,
+            from: run.from.clone(),
+            to: run.to.clone(),
+            succeeded: *end != RunEnd::Undone,
+            automatic: run.by.is_none(),
+        };
+        let (service, moved) = (run.service.clone(), run.moves());
+        self.with(&service, |s| {
+            s.run = None;
+            if moved {
+                s.moves.insert(0, past);
+                s.moves.truncate(KEPT_MOVES);
+            }
+        });
+    }
+
+    fn ask(&mut self, question: &Question) {
+        self.next_question = self.next_question.max(question.id.0 + 1);
+        self.questions.insert(question.id, question.clone());
+    }
+
+    /// An answered question lives on in the journal only.
+    fn answer(&mut self, question: QuestionId, _: &Answer) {
+        self.questions.remove(&question);
+    }
+
+    fn set_incident(&mut self, incident: &Incident) {
+        match self.incidents.iter_mut().find(|known| known.number == incident.number) {
+            Some(known) => known.clone_from(incident),
+            None => self.incidents.push(incident.clone()),
+        }
+        if self.incidents.len() > KEPT_INCIDENTS {
+            self.incidents.remove(0);
+        }
+    }
+
+    fn tell(&mut self, notice: &Notice) {
+        if !self.told.contains(&notice.key) {
+            self.told.push(notice.key.clone());
+        }
+        if self.told.len() > KEPT_TOLD {
+            self.told.remove(0);
+        }
+        self.notices.insert(notice_key(&notice.key, &notice.channel), notice.clone());
+    }
+}
+
+impl ServiceState {
+    fn new(life: Life) -> Self {
+        ServiceState {
+            life,
+            route: None,
+            drift: None,
+            readiness: None,
+            pause: None,
+            last: None,
+            memo: None,
+            moves: Vec::new(),
+            declined: None,
+            run: None,
+        }
+    }
+}
+
+impl Life {
+    /// A service that nothing has happened to yet.
+    pub(crate) fn at_home(home: Vec<Share>, since: Moment) -> Life {
+        let active = largest(&home).to_owned();
+        Life { state: contract::State::Normal, since, active, shares: home.clone(), home, epoch: 0 }
+    }
+
+    /// Part of the traffic that `site` has.
+    pub fn share(&self, site: &str) -> u32 {
+        self.shares.iter().find(|share| share.site == site).map_or(0, |share| share.per_cent)
+    }
+
+    /// Whether it is where it should be.
+    pub fn is_home(&self) -> bool {
+        same_shares(&self.shares, &self.home)
+    }
+
+    /// The site where it should be, or have the largest share.
+    pub fn home_site(&self) -> &str {
+        largest(&self.home)
+    }
+}
+
+impl Run {
+    /// What [`crate::saga`] needs to know of its steps.
+    pub fn shapes(&self) -> Vec<Shape> {
+        self.steps.iter().map(Step::shape).collect()
+    }
+
+    /// What has happened to its steps.
+    pub fn states(&self) -> Vec<StepState> {
+        self.steps.iter().map(|step| step.state.clone()).collect()
+    }
+
+    /// Whether traffic changes place.
+    pub fn moves(&self) -> bool {
+        !same_shares(&self.shares, &self.shares_before)
+    }
+}
+
+impl Step {
+    /// What [`crate::saga`] needs to know of it.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            needs: self.needs.clone(),
+            timeout: self.timeout,
+            retries: self.retries,
+            undoable: self.undo.is_some(),
+            point_of_no_return: self.point_of_no_return,
+        }
+    }
+}
+
+impl LastDecision {
+    /// Whether it says the same as a newer one: words may differ, for they hold ages and counts.
+    pub fn says_the_same(&self, newer: &LastDecision) -> bool {
+        let codes = |reasons: &[Reason]| reasons.iter().map(|r| r.code.clone()).collect::<Vec<_>>();
+        self.revision == newer.revision
+            && self.verdict == newer.verdict
+            && self.analysis == newer.analysis
+            && self.fault == newer.fault
+            && codes(&self.reasons) == codes(&newer.reasons)
+            && codes(&self.would_change_if) == codes(&newer.would_change_if)
+            && self
+                .vetoes
+                .iter()
+                .map(|v| (&v.candidate, &v.reason.code))
+                .eq(newer.vetoes.iter().map(|v| (&v.candidate, &v.reason.code)))
+            && self.ruling.says_the_same(&newer.ruling)
+    }
+}
+
+impl Ruling {
+    fn says_the_same(&self, newer: &Ruling) -> bool {
+        match (self, newer) {
+            (Ruling::Hold(a), Ruling::Hold(b)) => a.iter().map(|r| &r.code).eq(b.iter().map(|r| &r.code)),
+            (a, b) => a == b,
+        }
+    }
+}
+
+/// "sha256:…" of something's JSON.
+pub fn content_hash(content: &impl Serialize) -> String {
+    let json = serde_json::to_vec(content).expect("the kernel's own data has only string keys");
+    let digest = Sha256::digest(&json);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// Whether two divisions of the traffic are the same; a share of nothing is no share.
+pub fn same_shares(a: &[Share], b: &[Share]) -> bool {
+    let of = |shares: &[Share]| {
+        let mut shares: Vec<(String, u32)> =
+            shares.iter().filter(|s| s.per_cent > 0).map(|s| (s.site.clone(), s.per_cent)).collect();
+        shares.sort();
+        shares
+    };
+    of(a) == of(b)
+}
+
+/// The site with the largest share, the first named of equals.
+pub fn largest(shares: &[Share]) -> &str {
+    let mut best: Option<&Share> = None;
+    for share in shares {
+        if best.is_none_or(|best| share.per_cent > best.per_cent) {
+            best = Some(share);
+        }
+    }
+    best.map_or("", |share| &share.site)
+}
+
+/// A run's move as a policy would have said it.
+pub fn whole_move(to: &str) -> Move {
+    Move { to_site: to.to_owned(), promote: Vec::new(), shifts: Vec::new(), expected_loss: None }
+}
+
+/// A decision that stands for none: nobody moves anything on a fault.
+pub fn no_decision() -> Decision {
+    Decision {
+        verdict: Verdict::Hold,
+        analysis: "policy-fault".into(),
+        reasons: Vec::new(),
+        vetoes: Vec::new(),
+        would_change_if: Vec::new(),
+        ask_again_in: None,
+        memo: String::new(),
+        facts: Vec::new(),
+    }
+}
+
+fn notice_key(key: &str, channel: &str) -> String {
+    format!("{key} → {channel}")
+}
