@@ -108,6 +108,26 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
+
+    /// What a control call answers to a status that it did not expect. A server's error leaves open what it had done by
+    /// then; a refusal of the request itself does not.
+    pub fn into_failure(self) -> Failure {
+        let start: String = String::from_utf8_lossy(&self.body).chars().take(200).collect();
+        let text = format!("{} {start}", self.status).trim_end().to_owned();
+        match self.status {
+            429 | 503 => Failure::Busy(self.retry_after()),
+            404 => Failure::NotFound(text),
+            300..500 => Failure::Rejected(text),
+            _ => Failure::UnknownOutcome(text),
+        }
+    }
+
+    /// The wait that a throttling server asks for in seconds; a second if it does not say, or says a date.
+    fn retry_after(&self) -> u64 {
+        self.header("retry-after")
+            .and_then(|text| text.trim().parse::<u64>().ok())
+            .map_or(1_000, |seconds| seconds.saturating_mul(1_000))
+    }
 }
 
 /// Sends a request and reads its answer. Works inside a host only: elsewhere there is nobody to send it, and it panics.
@@ -281,7 +301,7 @@ fn describe(code: &ErrorCode) -> String {
 mod tests {
     use wasip2::http::types::{ErrorCode, Scheme};
 
-    use super::{Error, classify, split_url};
+    use super::{Error, Response, classify, split_url};
     use crate::contract::Failure;
 
     #[test]
@@ -303,6 +323,25 @@ mod tests {
     fn refuses_what_is_no_address() {
         for url in ["", "a", "ftp://a", "http://", "http:///x"] {
             assert!(split_url(url).is_none(), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_unexpected_status_is_a_definite_failure_only_where_nothing_was_done() {
+        let retry = |value: &str| vec![("retry-after".to_owned(), value.to_owned())];
+        let failure =
+            |status, headers| Response { status, headers, body: b"no".into(), truncated: false }.into_failure();
+        let cases = [
+            (301, Vec::new(), Failure::Rejected("301 no".to_owned())),
+            (400, Vec::new(), Failure::Rejected("400 no".to_owned())),
+            (404, Vec::new(), Failure::NotFound("404 no".to_owned())),
+            (429, retry("7"), Failure::Busy(7_000)),
+            (503, retry("Wed, 21 Oct 2015 07:28:00 GMT"), Failure::Busy(1_000)),
+            (500, Vec::new(), Failure::UnknownOutcome("500 no".to_owned())),
+            (202, Vec::new(), Failure::UnknownOutcome("202 no".to_owned())),
+        ];
+        for (status, headers, expected) in cases {
+            assert_eq!(failure(status, headers), expected, "{status}");
         }
     }
 

@@ -12,6 +12,7 @@ mod provider;
 mod reach;
 mod settings;
 mod situation;
+pub mod template;
 
 pub use contract::*;
 pub use export::{Packaged, check_settings, manifest};
