@@ -1,1 +1,312 @@
-//! host
+//! The host: the kernel, and everything around it that sees, keeps, asks, acts and answers.
+//!
+//! This file puts the parts together and takes them apart again. What is decided is the kernel's; how plugins run is the
+//! engine's. The parts, in the order in which an event passes them: `agents` and the host's own looks, [`core`] with the
+//! journal, `hands`, `steps` and `slots`; beside them `live`, `reload`, `readiness`, `heartbeat` and the API.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
+use tidegate_kernel::Kernel;
+use tidegate_kernel::contract::{Call, Failure, Message, Reason, Severity};
+use tidegate_kernel::event::{Command, Event, Moment};
+use tidegate_kernel::fleet::{ServiceId, SiteId};
+use tokio::sync::{mpsc, watch};
+
+use self::clock::Clock;
+use self::core::{Core, Ordered, Stopped};
+use self::live::Live;
+use self::metrics::Metrics;
+use self::slots::{Change, Slots};
+use crate::agents::{Agents, OwnVantage, Word, plan};
+
+pub mod clock;
+pub mod core;
+mod hands;
+mod heartbeat;
+pub mod live;
+pub mod metrics;
+mod readiness;
+mod reload;
+mod run;
+pub mod slots;
+mod steps;
+
+pub use run::{Options, Serving, run};
+
+/// How long a message to a channel may take.
+const MESSAGE_TIME: u64 = 15_000;
+
+/// Everything that a running host is made of; shared by its tasks and its API.
+pub struct Host {
+    fleet_file: PathBuf,
+    state: PathBuf,
+    live: Arc<ArcSwap<Live>>,
+    clock: Clock,
+    core: Core,
+    slots: Slots,
+    agents: Arc<Agents>,
+    /// None while an agent stands at the host's site.
+    own: Mutex<Option<OwnVantage>>,
+    words: mpsc::Sender<Word>,
+    metrics: Arc<Metrics>,
+    steps: watch::Sender<Steps>,
+    /// Reloads and swaps happen one after the other; nothing that decides or acts waits for this.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// Steps under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Steps {
+    running: usize,
+    closed: bool,
+}
+
+/// A step under way, until it is dropped.
+struct UnderWay {
+    steps: watch::Sender<Steps>,
+}
+
+impl Host {
+    fn new(parts: run::Parts, core: Core) -> Self {
+        let run::Parts { fleet_file, state, live, clock, slots, agents, words, metrics } = parts;
+        let (own, steps, changing) = (Mutex::default(), watch::Sender::default(), tokio::sync::Mutex::default());
+        Host { fleet_file, state, live, clock, core, slots, agents, own, words, metrics, steps, changing }
+    }
+
+    /// The way to the kernel.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The newest sound reading of what the operator says.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// The plugins.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The agents.
+    pub fn agents(&self) -> &Agents {
+        &self.agents
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The file that this host serves.
+    pub fn fleet_file(&self) -> &Path {
+        &self.fleet_file
+    }
+
+    /// The directory with the journal.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Brings a person's order to the kernel; not while the host stops.
+    pub async fn order(&self, by: &str, command: Command) -> Result<Ordered, Stopped> {
+        if self.steps.borrow().closed {
+            return Err(Stopped);
+        }
+        tracing::info!(by, ?command, "order");
+        self.core.order(by.to_owned(), command).await
+    }
+
+    /// Checks now what a move of the service, or of each service, would need, and tells the kernel.
+    pub async fn check_ready(&self, service: Option<&str>) -> Result<Vec<(String, Vec<Reason>)>, Stopped> {
+        let live = self.live();
+        let mut checked = Vec::new();
+        for declared in live.fleet.services.iter().filter(|declared| service.is_none_or(|name| name == declared.name)) {
+            let blockers = readiness::blockers(self, &live, declared).await;
+            if let Some(service) = live.service_id(&declared.name) {
+                self.core.tell(Event::ReadyChecked { service, blockers: blockers.clone() }).await?;
+            }
+            checked.push((declared.name.clone(), blockers));
+        }
+        Ok(checked)
+    }
+
+    /// Sends a message that says who tries the channel.
+    pub async fn test_channel(&self, channel: &str, by: &str) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let message = message(
+            Severity::Info,
+            "Tidegate: a try",
+            format!("{by} tries the channel {channel}. Nothing is wrong."),
+            now,
+        );
+        self.send(channel, message, format!("test/{channel}/{}", now.mono)).await
+    }
+
+    /// Reads fleet file and secrets again; an error has changed nothing.
+    pub async fn reload(&self) -> anyhow::Result<()> {
+        reload::reload(self).await
+    }
+
+    /// Prometheus' text, with what is only known by looking.
+    pub async fn figures(&self) -> Result<String, Stopped> {
+        let states = self.core.look(|kernel, _| count_states(kernel)).await?;
+        self.metrics.set(metrics::INBOX, &[], self.core.waiting() as f64);
+        self.metrics.set(metrics::JOURNAL_HEAD, &[], self.core.head().n as f64);
+        self.metrics.clear(metrics::SERVICES);
+        for (state, services) in states {
+            self.metrics.set(metrics::SERVICES, &[&state], services as f64);
+        }
+        self.metrics.clear(metrics::AGENT_SILENCE);
+        for agent in self.agents.views() {
+            if let Some(ago) = agent.heard_ago {
+                self.metrics.set(metrics::AGENT_SILENCE, &[&agent.name], ago as f64 / 1_000.0);
+            }
+        }
+        self.slots.measure(&self.metrics);
+        Ok(self.metrics.render())
+    }
+
+    /// Sends a message to a channel, once for its key.
+    async fn send(&self, channel: &str, message: Message, key: String) -> Result<(), Failure> {
+        let live = self.live();
+        let declared = live.fleet.channels.get(channel);
+        let declared = declared.ok_or_else(|| Failure::NotFound(format!("channel {channel}")))?;
+        let call = Call { epoch: 0, key, timeout: MESSAGE_TIME };
+        let result = self.slots.send(&declared.slot, channel, &message, &call).await;
+        self.metrics.count(metrics::MESSAGES, &[channel, if result.is_ok() { "sent" } else { "failed" }]);
+        result
+    }
+
+    /// Tells every channel what the kernel can no longer tell, and waits a while for it.
+    async fn alarm(&self, text: &str) {
+        tracing::error!("{text}");
+        let now = self.clock.now();
+        let live = self.live();
+        let sends = live.fleet.channels.keys().map(|channel| {
+            let message = message(Severity::Critical, "Tidegate has stopped acting", text.to_owned(), now);
+            self.send(channel, message, format!("alarm/{channel}/{}", now.mono))
+        });
+        for send in sends {
+            if let Err(failure) =
+                tokio::time::timeout(Duration::from_millis(MESSAGE_TIME), send).await.unwrap_or(Ok(()))
+            {
+                tracing::error!("the alarm was not sent: {failure}");
+            }
+        }
+    }
+
+    /// Has everybody look at once.
+    fn look_now(&self, service: ServiceId, site: SiteId) {
+        let live = self.live();
+        let service = live.fleet.services.get(service.at()).map(|service| service.name.as_str());
+        let site = live.fleet.sites.get(site.at()).map(|site| site.name.as_str());
+        let (Some(service), Some(site)) = (service, site) else { return };
+        self.agents.look_now(service, site);
+        if let Some(own) = &*self.own() {
+            own.look_now(service, site);
+        }
+    }
+
+    /// Puts a new reading in the place of the one before: for the API, the agents and the host's own looks.
+    fn install(&self, fresh: Arc<Live>) {
+        let before = self.live.swap(fresh.clone());
+        if let Err(error) = self.install_agents(&fresh) {
+            // The same fleet file and secrets were installed before the slots were swapped.
+            tracing::error!("the agents keep their plans: {error:#}");
+        }
+        self.install_own_looks(&before, &fresh);
+    }
+
+    /// Gives the agents their plans; an error has changed none of them.
+    fn install_agents(&self, live: &Live) -> anyhow::Result<()> {
+        self.agents.install(self.slots.installation(live)).context("the agents cannot be told what to do")
+    }
+
+    /// Loads, swaps or rolls back a plugin for a person. A swap is done when neither the engine nor the kernel lets a result of the
+    /// revision before count any more.
+    pub(crate) async fn change_plugin(
+        &self,
+        by: &str,
+        slot: &str,
+        change: &str,
+        wanted: Option<Change>,
+    ) -> anyhow::Result<()> {
+        let _alone = self.alone().await;
+        let live = self.live();
+        let swapped = match (change, wanted) {
+            ("load", Some(wanted)) => return self.slots.load(&live, slot, wanted).await,
+            ("load", None) => bail!("there is nothing to load: the request has no body"),
+            ("rollback", _) => self.slots.rollback(slot).await?,
+            (_, wanted) => self.slots.swap(&live, slot, wanted).await?,
+        };
+        self.install_agents(&live)?;
+        self.core.tell(swapped).await?;
+        // The answer comes after all that was told before it.
+        self.core.look(|_, _| ()).await?;
+        tracing::info!(by, slot, change, "plugin changed");
+        Ok(())
+    }
+
+    fn install_own_looks(&self, before: &Live, fresh: &Live) {
+        let voice = |live: &Live| live.own_vantage().map(|(_, own)| (own.name.clone(), own.control_targets.clone()));
+        let mut own = self.own();
+        if own.is_none() || voice(before) != voice(fresh) {
+            let (clock, looker) = (self.clock, self.slots.looker());
+            *own = voice(fresh).map(|(name, control_targets)| {
+                OwnVantage::start(&name, looker, Arc::new(move || clock.mono()), control_targets, self.words.clone())
+            });
+        }
+        if let (Some(own), Some((id, _))) = (&*own, fresh.own_vantage()) {
+            own.set_targets(plan::targets(&fresh.fleet, id));
+        }
+    }
+
+    fn own(&self) -> std::sync::MutexGuard<'_, Option<OwnVantage>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps reloads and swaps apart while it is held.
+    pub(crate) async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// None while the host stops: then no step is begun.
+    fn begin_step(&self) -> Option<UnderWay> {
+        let begun = self.steps.send_if_modified(|steps| {
+            steps.running += usize::from(!steps.closed);
+            !steps.closed
+        });
+        begun.then(|| UnderWay { steps: self.steps.clone() })
+    }
+
+    /// Begins no more steps, and waits for those under way; false = some were not done in time.
+    async fn finish_steps(&self, patience: Duration) -> bool {
+        self.steps.send_modify(|steps| steps.closed = true);
+        let mut steps = self.steps.subscribe();
+        tokio::time::timeout(patience, steps.wait_for(|steps| steps.running == 0)).await.is_ok()
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.steps.send_modify(|steps| steps.running -= 1);
+    }
+}
+
+fn message(severity: Severity, subject: &str, body: String, now: Moment) -> Message {
+    Message { severity, subject: subject.to_owned(), body, at: now.wall, facts: Vec::new() }
+}
+
+fn count_states(kernel: &Kernel) -> BTreeMap<String, usize> {
+    let mut states = BTreeMap::new();
+    for service in kernel.state().services.values() {
+        *states.entry(service.life.state.to_string()).or_default() += 1;
+    }
+    states
+}

@@ -4,7 +4,7 @@
 //! Does not know what a record means: to it a body is JSON. Who appends, and what has to wait for it, is the host's matter.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,11 @@ pub struct Head {
     pub n: u64,
     /// SHA-256 in hexadecimal.
     pub hash: String,
+}
+
+/// The journal's directory within a host's state.
+pub fn directory(state: &Path) -> PathBuf {
+    state.join("journal")
 }
 
 impl Head {

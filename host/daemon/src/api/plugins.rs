@@ -1,0 +1,124 @@
+//! Slots over the API: shown, loaded, swapped and rolled back. Each change names who made it.
+
+use std::path::{Component as Part, Path};
+use std::sync::Arc;
+
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+
+use super::answer::{Answer, Told, document};
+use super::routes::{Question, bad_request};
+use crate::host::Host;
+use crate::host::slots::{Change, Component};
+
+/// Carries the settings of a component that is sent as its bytes.
+const SETTINGS: &str = "tidegate-settings";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Candidate {
+    plugin: String,
+    settings: Option<serde_json::Value>,
+}
+
+/// `plugins`, `plugins/SLOT` and what can be done with one.
+pub(super) async fn answer(host: &Arc<Host>, path: &[&str], question: &Question) -> Answer {
+    match (question.method(), path) {
+        ("GET", []) => document(&host.slots().views()),
+        ("GET", [slot]) => show(host, slot),
+        ("POST", [slot, change @ ("load" | "swap" | "rollback")]) => {
+            host.slots().view(slot).ok_or_else(|| no_slot(slot))?;
+            tracing::info!(by = question.caller.name, slot, change, "plugin change ordered");
+            // Goes on to its end also when whoever asked hangs up: a swap is whole or not at all.
+            let (owner, slot_name, change_name) = (host.clone(), (*slot).to_owned(), (*change).to_owned());
+            let candidate = if *change == "rollback" { None } else { candidate(question)? };
+            let by = question.caller.name.clone();
+            let work = tokio::spawn(async move { owner.change_plugin(&by, &slot_name, &change_name, candidate).await });
+            match work.await {
+                Ok(Ok(())) => show(host, slot),
+                Ok(Err(error)) => Err(not_taken(slot, &error)),
+                Err(error) => Err(Told::failed(&error.into(), slot)),
+            }
+        }
+        _ => Err(question.no_such_path()),
+    }
+}
+
+fn show(host: &Host, slot: &str) -> Answer {
+    document(&host.slots().view(slot).ok_or_else(|| no_slot(slot))?)
+}
+
+/// None = no body.
+fn candidate(question: &Question) -> Result<Option<Change>, Told> {
+    if question.body.is_empty() {
+        return Ok(None);
+    }
+    let kind = question.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    match kind.split(';').next().unwrap_or_default().trim() {
+        "application/wasm" | "application/octet-stream" => {
+            Ok(Some(Change { component: Component::Bytes(question.body.clone()), settings: settings(question)? }))
+        }
+        "application/json" => {
+            let candidate: Candidate = question.json()?;
+            stays_inside(&candidate.plugin)?;
+            Ok(Some(Change { component: Component::Named(candidate.plugin), settings: candidate.settings }))
+        }
+        _ => {
+            let next = "send application/wasm with the component's bytes, or application/json with {\"plugin\": …}";
+            Err(bad_request(format!("a candidate cannot be of the kind `{kind}`"), "header content-type", next))
+        }
+    }
+}
+
+fn settings(question: &Question) -> Result<Option<serde_json::Value>, Told> {
+    let Some(header) = question.headers.get(SETTINGS) else { return Ok(None) };
+    let parsed = serde_json::from_slice(header.as_bytes());
+    parsed
+        .map(Some)
+        .map_err(|error| bad_request(format!("the settings are no JSON: {error}"), SETTINGS, "send one JSON object"))
+}
+
+/// Over the API only what lies in the plugin directory can be named: the host may read more than whoever asks.
+fn stays_inside(plugin: &str) -> Result<(), Told> {
+    let Some(path) = plugin.strip_prefix("file:") else { return Ok(()) };
+    if Path::new(path).components().all(|part| matches!(part, Part::Normal(_) | Part::CurDir)) {
+        return Ok(());
+    }
+    let next = "put the component into the fleet file's plugin directory and name it from there, or send its bytes";
+    Err(bad_request(format!("`{path}` does not lie in the plugin directory"), "plugin", next))
+}
+
+fn no_slot(slot: &str) -> Told {
+    Told::no_such("slot", slot, "`tidegate plugin list` shows them all")
+}
+
+fn not_taken(slot: &str, error: &anyhow::Error) -> Told {
+    Told {
+        status: StatusCode::UNPROCESSABLE_ENTITY.as_u16(),
+        what: format!("{error:#}"),
+        at: format!("slot {slot}"),
+        unchanged: format!("slot {slot} keeps the revision that it had"),
+        next: "correct what is named and try again; `tidegate plugin inspect` shows what the host sees in a file"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_file_lies_in_the_plugin_directory() {
+        for (plugin, inside) in [
+            ("builtin:failover-quorum", true),
+            ("file:follow-the-sun.wasm", true),
+            ("file:./team/policy.wasm", true),
+            ("file:../policy.wasm", false),
+            ("file:team/../../policy.wasm", false),
+            ("file:/etc/shadow", false),
+        ] {
+            assert_eq!(stays_inside(plugin).is_ok(), inside, "{plugin}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! From the kernel's effects to the work that they ask for, and back to the kernel with what came of it.
+//!
+//! Waits for nothing itself: each effect is a task of its own, bounded in number by kind. Decides nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_kernel::contract::{Call, Decision, Failure, Message, Reason, Route, Situation};
+use tidegate_kernel::event::{Action, Answered, Effect, Event, RunId, StepOutcome, Ticket};
+use tidegate_kernel::fleet::{Mode, ServiceId};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::core::Hands;
+use super::{Host, metrics, steps};
+
+/// Decisions under way; the engine's own queue is as long.
+const DECISIONS: usize = 256;
+
+/// Questions to providers under way (routes, readiness), so that a fleet that starts does not ask everything at once.
+const QUESTIONS: usize = 32;
+
+/// Messages under way.
+const MESSAGES: usize = 32;
+
+/// Carries effects out as tasks of the runtime.
+pub(super) struct Tasks {
+    host: Arc<Host>,
+    runtime: Handle,
+    decisions: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
+    messages: Arc<Semaphore>,
+}
+
+impl Tasks {
+    pub(super) fn new(host: Arc<Host>) -> Self {
+        let limit = |most| Arc::new(Semaphore::new(most));
+        Tasks {
+            host,
+            runtime: Handle::current(),
+            decisions: limit(DECISIONS),
+            questions: limit(QUESTIONS),
+            messages: limit(MESSAGES),
+        }
+    }
+
+    /// Does `work` when there is room for it, and tells the kernel what came of it.
+    fn spawn(&self, room: Option<&Arc<Semaphore>>, work: impl Future<Output = Event> + Send + 'static) {
+        let (host, room) = (self.host.clone(), room.cloned());
+        self.runtime.spawn(async move {
+            // The semaphores are never closed.
+            let _place = match &room {
+                Some(room) => room.acquire().await.ok(),
+                None => None,
+            };
+            let event = work.await;
+            // A kernel that has stopped asks afresh after the next start.
+            let _ = host.core().tell(event).await;
+        });
+    }
+}
+
+impl Hands for Tasks {
+    fn carry_out(&mut self, effect: Effect) {
+        let host = self.host.clone();
+        match effect {
+            Effect::Decide { ticket, service, slot, situation } => {
+                self.spawn(Some(&self.decisions), decide(host, ticket, service, slot, *situation));
+            }
+            Effect::Perform { run, step, action, call } => self.perform(run, step, action, call),
+            Effect::ReadRoute { service } => self.spawn(Some(&self.questions), read_route(host, service)),
+            Effect::CheckReady { service } => self.spawn(Some(&self.questions), check_ready(host, service)),
+            Effect::Probe { service, site } => host.look_now(service, site),
+            Effect::Notify { key, channel, message } => {
+                self.spawn(Some(&self.messages), notify(host, key, channel, message));
+            }
+            Effect::Append(_) | Effect::Reply { .. } => {
+                debug_assert!(false, "the kernel's thread keeps these for itself");
+            }
+        }
+    }
+}
+
+impl Tasks {
+    /// Steps are few, and none waits for another's place. While the host stops none is begun: it stands in the journal as
+    /// started, and the next start reads it back and repeats it.
+    fn perform(&self, run: RunId, step: usize, action: Action, call: Call) {
+        let host = self.host.clone();
+        let Some(under_way) = host.begin_step() else {
+            tracing::info!(run = run.0, step, "the host is stopping: the step is left for the next start");
+            return;
+        };
+        self.spawn(None, async move {
+            let outcome = match host.live().fleet.host.mode {
+                Mode::Act => steps::perform(&host, action, call).await,
+                Mode::Observe => {
+                    StepOutcome::Failed(Failure::Denied("the host only observes ([host] mode)".to_owned()))
+                }
+            };
+            host.metrics().count(metrics::STEPS, &[outcome_name(&outcome)]);
+            drop(under_way);
+            Event::Stepped { run, step, outcome }
+        });
+    }
+}
+
+async fn decide(host: Arc<Host>, ticket: Ticket, service: ServiceId, slot: String, situation: Situation) -> Event {
+    let begun = Instant::now();
+    let answer = host.slots().decide(&slot, situation).await;
+    host.metrics().took(metrics::DECISION_SECONDS, &[&slot], begun.elapsed());
+    count_decision(&host, &slot, &answer);
+    Event::Decided { ticket, service, answer: Box::new(answer) }
+}
+
+fn count_decision(host: &Host, slot: &str, answer: &Answered) {
+    match &answer.result {
+        Ok(Decision { verdict, .. }) => host.metrics().count(metrics::DECISIONS, &[slot, verdict.name()]),
+        Err(why) => {
+            tracing::warn!(slot, digest = answer.revision.digest, "no decision: {why}");
+            host.metrics().count(metrics::DECISION_FAULTS, &[slot]);
+        }
+    }
+}
+
+async fn read_route(host: Arc<Host>, service: ServiceId) -> Event {
+    let result = route_of(&host, service).await;
+    Event::RouteRead { service, result }
+}
+
+async fn route_of(host: &Host, service: ServiceId) -> Result<Route, Failure> {
+    let live = host.live();
+    let route = live.fleet.services.get(service.at()).and_then(|service| service.route.as_ref());
+    let route = route.ok_or_else(|| Failure::NotFound("the service has no route".to_owned()))?;
+    host.slots().read_route(&route.slot, &route.name).await
+}
+
+async fn check_ready(host: Arc<Host>, service: ServiceId) -> Event {
+    let live = host.live();
+    let blockers = match live.fleet.services.get(service.at()) {
+        Some(service) => super::readiness::blockers(&host, &live, service).await,
+        None => vec![Reason::new("unknown-service", "the fleet file has just been changed")],
+    };
+    Event::ReadyChecked { service, blockers }
+}
+
+async fn notify(host: Arc<Host>, key: String, channel: String, message: Message) -> Event {
+    let result = host.send(&channel, message, key.clone()).await;
+    Event::Sent { key, channel, result }
+}
+
+fn outcome_name(outcome: &StepOutcome) -> &'static str {
+    match outcome {
+        StepOutcome::Done(_) => "done",
+        StepOutcome::Failed(_) => "failed",
+        StepOutcome::Unknown(_) => "unknown",
+    }
+}
+
+/// A declared command's arguments by name; the last of two with the same name counts.
+pub(super) fn arguments(facts: Vec<tidegate_kernel::contract::Fact>) -> BTreeMap<String, String> {
+    facts.into_iter().map(|fact| (fact.key, fact.value)).collect()
+}

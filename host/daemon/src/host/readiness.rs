@@ -1,0 +1,56 @@
+//! Whether everything that a move of a service would need works right now: asked of those who would do it, changing nothing.
+//!
+//! Capacity, health and the guard's other rules are the kernel's; this is what only a look outside can tell.
+
+use std::collections::BTreeSet;
+
+use tidegate_kernel::contract::Reason;
+use tidegate_kernel::fleet::Service;
+
+use super::Host;
+use super::live::Live;
+
+/// What stands in the way; empty = nothing.
+pub(super) async fn blockers(host: &Host, live: &Live, service: &Service) -> Vec<Reason> {
+    let mut blockers = Vec::new();
+    for slot in [&service.policy, &service.probe.slot] {
+        if let Some(fault) = host.slots().fault(slot) {
+            blockers.push(Reason::new("plugin-fault", format!("{slot}: {fault}")));
+        }
+    }
+    if let Some(route) = &service.route {
+        blockers.extend(ask(host, &route.slot, &route.name, "route-not-ready").await);
+    }
+    for action in actions(live, service) {
+        if let Some(declared) = live.fleet.actions.get(&action) {
+            blockers.extend(ask(host, &declared.slot, &action, "action-not-ready").await);
+        }
+    }
+    blockers
+}
+
+async fn ask(host: &Host, slot: &str, name: &str, code: &str) -> Option<Reason> {
+    let failure = host.slots().ready(slot, name).await.err()?;
+    Some(Reason::new(code, format!("{name} through {slot}: {failure}")))
+}
+
+/// The named actions of the service's own runbooks; the built-in ones have none.
+fn actions(live: &Live, service: &Service) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let tables = service.runbooks.values().filter_map(|name| live.fleet.runbooks.get(name));
+    tables.for_each(|table| collect(table, &mut names));
+    names
+}
+
+fn collect(table: &toml::Table, names: &mut BTreeSet<String>) {
+    for (key, value) in table {
+        match value {
+            toml::Value::String(name) if key == "action" => drop(names.insert(name.clone())),
+            toml::Value::Table(table) => collect(table, names),
+            toml::Value::Array(steps) => {
+                steps.iter().filter_map(|step| step.as_table()).for_each(|step| collect(step, names))
+            }
+            _ => {}
+        }
+    }
+}

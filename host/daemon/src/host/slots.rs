@@ -1,0 +1,539 @@
+//! The plugins of a fleet file in the engine's slots: asked by name, replaced while they work.
+//!
+//! Knows which slot holds what and what the fleet file says of it; what an answer means is for others to say.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tidegate_engine::grants::BoxFuture;
+use tidegate_engine::{
+    CommandRun, CommandRunner, Decided, Engine, EngineConfig, Outside, PolicySlot, ProviderSlot, Question,
+    SecretSource, Staged,
+};
+use tidegate_kernel::contract::{Call, Done, Failure, Finding, Message, Output, Route, Situation};
+use tidegate_kernel::event::{Answered, Event, Read, Revision};
+
+use super::live::Live;
+use super::metrics::{self, Metrics};
+use super::run::Options;
+use crate::agents::protocol::{Order, SlotPlan};
+use crate::agents::{Agents, Installation, draw};
+use crate::prober::{Looker, Looking};
+use spec::Wanted;
+
+mod spec;
+mod view;
+
+pub use spec::grants;
+pub use view::{CandidateView, PluginView};
+
+/// Policy workers unless the command line says otherwise: more than this help nobody's failover.
+const WORKERS_MAX: usize = 2;
+
+/// All slots of a host.
+pub struct Slots {
+    engine: Engine,
+    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Locked for a look-up or an insertion only, never while anything is asked.
+    slots: RwLock<BTreeMap<String, Arc<Held>>>,
+}
+
+/// One slot with what is known of it beside the engine.
+struct Held {
+    kind: Kind,
+    notes: Mutex<Notes>,
+}
+
+enum Kind {
+    Policy(PolicySlot),
+    Provider(ProviderSlot),
+}
+
+struct Notes {
+    /// What the fleet file said when it was last taken over: a reload that says the same leaves a swapped slot alone.
+    declared: Wanted,
+    /// What runs now, and what ran before.
+    current: Wanted,
+    previous: Option<Wanted>,
+    /// Loaded, and not in service.
+    candidate: Option<(Wanted, Staged)>,
+}
+
+/// Revisions that a reload has staged and nothing uses yet.
+pub struct Changes {
+    staged: Vec<(String, Wanted, Staged)>,
+    gone: Vec<String>,
+}
+
+/// What providers are lent: today's secrets, and commands on the sites' agents.
+struct Lent {
+    live: Arc<ArcSwap<Live>>,
+    agents: Arc<Agents>,
+    keys: String,
+    runs: std::sync::atomic::AtomicU64,
+}
+
+impl Slots {
+    /// Starts the engine, which tries its limits, and stages and installs every slot of the fleet file.
+    pub(super) async fn open(
+        live: &Arc<ArcSwap<Live>>,
+        agents: Arc<Agents>,
+        metrics: Arc<Metrics>,
+        options: &Options,
+    ) -> anyhow::Result<Self> {
+        let reading = live.load_full();
+        let lent = Arc::new(Lent {
+            live: live.clone(),
+            agents,
+            keys: format!("plugin/{:x}", draw()),
+            runs: Default::default(),
+        });
+        let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+        let config = EngineConfig {
+            policy_workers: options.workers.unwrap_or(processors.min(WORKERS_MAX)),
+            cache: Some(options.cache.clone().unwrap_or_else(|| reading.fleet.host.state.join("compiled"))),
+            outside: Outside { secrets: lent.clone(), commands: lent },
+            ..EngineConfig::default()
+        };
+        let slots = Slots { engine: Engine::start(config).await?, metrics, shared: Arc::default() };
+        let changes = slots.prepare(&reading).await?;
+        slots.commit(changes).await?;
+        Ok(slots)
+    }
+
+    /// Stages whatever a new reading of the fleet file wants otherwise. Nothing that serves is touched.
+    pub async fn prepare(&self, live: &Live) -> anyhow::Result<Changes> {
+        let mut staged = Vec::new();
+        for (name, slot) in &live.fleet.slots {
+            let wanted = Wanted::read(&self.engine, &live.fleet, name, slot, live.plugin_directory())?;
+            if self.held(name).is_some_and(|held| held.notes().declared == wanted) {
+                continue;
+            }
+            let revision = self.engine.stage(wanted.spec(name)?).await?;
+            say_what_is_missing(name, &revision);
+            staged.push((name.clone(), wanted, revision));
+        }
+        let gone = self.names().into_iter().filter(|name| !live.fleet.slots.contains_key(name)).collect();
+        Ok(Changes { staged, gone })
+    }
+
+    /// Puts staged revisions into service; tells what the kernel has to know of it.
+    pub async fn commit(&self, changes: Changes) -> anyhow::Result<Vec<Event>> {
+        let mut events = Vec::new();
+        for name in changes.gone {
+            self.shared.write().remove(&name);
+        }
+        for (name, wanted, staged) in changes.staged {
+            match self.held(&name) {
+                Some(held) => {
+                    held.swap(staged).await?;
+                    held.notes().take_over(wanted.clone());
+                    held.notes().declared = wanted;
+                    events.push(held.swapped(&name));
+                }
+                None => drop(self.shared.write().insert(name, Arc::new(Held::install(wanted, staged)?))),
+            }
+        }
+        Ok(events)
+    }
+
+    /// Stages a candidate as a swap would, and keeps it beside the active revision.
+    pub(crate) async fn load(&self, live: &Live, name: &str, change: Change) -> anyhow::Result<()> {
+        let held = self.known(name)?;
+        let (wanted, staged) = self.stage(live, name, &held, change).await?;
+        held.notes().candidate = Some((wanted, staged));
+        Ok(())
+    }
+
+    /// Puts a candidate, or the loaded one, into service. Acknowledged by the engine when this returns.
+    pub(crate) async fn swap(&self, live: &Live, name: &str, change: Option<Change>) -> anyhow::Result<Event> {
+        let held = self.known(name)?;
+        let (wanted, staged) = match change {
+            Some(change) => self.stage(live, name, &held, change).await?,
+            None => held.notes().candidate.take().ok_or_else(|| nothing_loaded(name))?,
+        };
+        held.swap(staged).await?;
+        held.notes().take_over(wanted);
+        Ok(held.swapped(name))
+    }
+
+    /// Puts the revision before back into service.
+    pub(crate) async fn rollback(&self, name: &str) -> anyhow::Result<Event> {
+        let held = self.known(name)?;
+        match &held.kind {
+            Kind::Policy(slot) => slot.rollback().await?,
+            Kind::Provider(slot) => slot.rollback().await?,
+        };
+        held.notes().go_back();
+        Ok(held.swapped(name))
+    }
+
+    async fn stage(&self, live: &Live, name: &str, held: &Held, change: Change) -> anyhow::Result<(Wanted, Staged)> {
+        let mut slot = held.notes().current.slot.clone();
+        // The digest in the fleet file pins what the fleet file names; who brings another plugin is named in the journal.
+        slot.digest = None;
+        if let Some(settings) = change.settings {
+            slot.settings = settings;
+        }
+        let bytes = match change.component {
+            Component::Bytes(bytes) => {
+                slot.plugin = "brought over the API".to_owned();
+                bytes
+            }
+            Component::Named(plugin) => {
+                let bytes = spec::component(&self.engine, &plugin, live.plugin_directory())?;
+                slot.plugin = plugin;
+                bytes
+            }
+        };
+        let wanted = Wanted::of_bytes(&live.fleet, name, slot, bytes)?;
+        let staged = self.engine.stage(wanted.spec(name)?).await?;
+        say_what_is_missing(name, &staged);
+        Ok((wanted, staged))
+    }
+
+    /// Asks a policy. Whatever goes wrong is an answer without a decision, which the kernel takes as a hold.
+    pub async fn decide(&self, slot: &str, situation: Situation) -> Answered {
+        let Some(held) = self.held(slot) else { return unanswered(format!("there is no slot {slot}")) };
+        let Kind::Policy(policy) = &held.kind else { return unanswered(format!("slot {slot} holds no policy")) };
+        let mut question = Question::new(situation);
+        // The kernel has already left out a memo of another format.
+        question.memo_format = policy.revision().manifest.memo_format.clone();
+        let decided = policy.decide(Arc::new(question)).await;
+        for line in &decided.log {
+            tracing::debug!(slot, digest = decided.digest, "the policy says: {}", line.text);
+        }
+        answered(policy, decided)
+    }
+
+    /// Makes a name lead somewhere, and tells where it leads afterwards.
+    pub async fn point_route(&self, slot: &str, route: Route, call: Call) -> Result<Route, Failure> {
+        let held = self.provider(slot)?;
+        let provider = held.provider()?;
+        let applied = self.counted(slot, "dns-control.apply", provider.apply(&[route], &call).await)?;
+        applied
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Err(Failure::UnknownOutcome("the provider answered nothing".to_owned())))
+    }
+
+    /// Where a name leads, by the authoritative servers.
+    pub async fn read_route(&self, slot: &str, name: &str) -> Result<Route, Failure> {
+        let held = self.provider(slot)?;
+        self.counted(slot, "dns.resolve", held.provider()?.resolve(name).await)
+    }
+
+    /// Whether a declared thing could be changed right now.
+    pub async fn ready(&self, slot: &str, name: &str) -> Result<(), Failure> {
+        let held = self.provider(slot)?;
+        self.counted(slot, "provider.ready", held.provider()?.ready(name).await).map(drop)
+    }
+
+    /// Does a named action.
+    pub async fn perform(&self, slot: &str, name: &str, arguments: &str, call: &Call) -> Result<Done, Failure> {
+        let held = self.provider(slot)?;
+        self.counted(slot, "action.perform", held.provider()?.perform(name, arguments, call).await)
+    }
+
+    /// Undoes a named action.
+    pub async fn undo(&self, slot: &str, name: &str, receipt: Option<&str>, call: &Call) -> Result<Done, Failure> {
+        let held = self.provider(slot)?;
+        self.counted(slot, "action.undo", held.provider()?.undo(name, receipt, call).await)
+    }
+
+    /// Tells people.
+    pub async fn send(&self, slot: &str, channel: &str, message: &Message, call: &Call) -> Result<(), Failure> {
+        let held = self.provider(slot)?;
+        self.counted(slot, "notify.send", held.provider()?.send(channel, message, call).await)
+    }
+
+    /// Why nothing can be asked of a slot now.
+    pub fn fault(&self, slot: &str) -> Option<String> {
+        match self.held(slot) {
+            Some(held) => held.provider().ok()?.health().quarantined,
+            None => Some("there is no such slot".to_owned()),
+        }
+    }
+
+    /// Every slot that nothing can be asked of now, and why.
+    pub(super) fn faults(&self) -> BTreeMap<String, String> {
+        self.names().into_iter().filter_map(|name| self.fault(&name).map(|why| (name, why))).collect()
+    }
+
+    /// How the host's own vantage point looks.
+    pub fn looker(&self) -> Arc<dyn Looker> {
+        self.shared.clone()
+    }
+
+    /// What the agents work by.
+    pub(super) fn installation(&self, live: &Live) -> Installation {
+        let mut components = HashMap::new();
+        let mut slots = BTreeMap::new();
+        for (name, held) in self.shared.read().iter().filter(|(name, _)| name.starts_with("probe/")) {
+            let revision = held.revision();
+            let wanted = held.notes().current.clone();
+            components.insert(wanted.digest.clone(), wanted.bytes.clone());
+            slots.insert(name.clone(), plan(live, &wanted, revision.number));
+        }
+        Installation { fleet: live.fleet.clone(), tokens: live.agent_tokens(), slots, components }
+    }
+
+    /// What only looking can tell.
+    pub(super) fn measure(&self, figures: &Metrics) {
+        figures.clear(metrics::SLOT_REVISION);
+        figures.clear(metrics::PROVIDER_POOL);
+        for (name, held) in self.shared.read().iter() {
+            let revision = held.revision();
+            figures.set(metrics::SLOT_REVISION, &[name, &revision.name, &revision.digest], revision.number as f64);
+            if let Ok(provider) = held.provider() {
+                let health = provider.health();
+                figures.set(metrics::PROVIDER_POOL, &[name, "busy"], health.busy as f64);
+                figures.set(
+                    metrics::PROVIDER_POOL,
+                    &[name, "idle"],
+                    health.instances.saturating_sub(health.busy) as f64,
+                );
+            }
+        }
+        let engine = self.engine.metrics();
+        figures.set(metrics::POLICY_QUEUE, &[], engine.policy_queue as f64);
+    }
+
+    fn counted<T>(&self, slot: &str, call: &str, result: Result<T, Failure>) -> Result<T, Failure> {
+        self.metrics.count(metrics::PROVIDER_CALLS, &[slot, call, result.as_ref().err().map_or("done", kind_of)]);
+        result
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.shared.read().keys().cloned().collect()
+    }
+
+    fn held(&self, slot: &str) -> Option<Arc<Held>> {
+        self.shared.held(slot)
+    }
+
+    fn known(&self, slot: &str) -> anyhow::Result<Arc<Held>> {
+        self.held(slot).ok_or_else(|| anyhow::anyhow!("there is no slot {slot}"))
+    }
+
+    fn provider(&self, slot: &str) -> Result<Arc<Held>, Failure> {
+        self.held(slot).ok_or_else(|| Failure::NotFound(format!("slot {slot}")))
+    }
+}
+
+/// What somebody wants in a slot.
+pub(crate) struct Change {
+    pub(crate) component: Component,
+    /// None = as they are.
+    pub(crate) settings: Option<serde_json::Value>,
+}
+
+/// Which code.
+pub(crate) enum Component {
+    /// `builtin:NAME` or `file:PATH`.
+    Named(String),
+    Bytes(Bytes),
+}
+
+impl Shared {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Held>>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Held>>> {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self, slot: &str) -> Option<Arc<Held>> {
+        self.read().get(slot).cloned()
+    }
+}
+
+impl Looker for Shared {
+    fn look<'a>(&'a self, slot: &'a str, bulkhead: &'a str, target: &'a str, timeout: Duration) -> Looking<'a> {
+        Box::pin(async move {
+            let held = self.held(slot).ok_or_else(|| Failure::NotFound(format!("slot {slot}")))?;
+            let found: Finding = held.provider()?.check(bulkhead, target, timeout.as_millis() as u64).await?;
+            Ok(found)
+        })
+    }
+}
+
+impl Held {
+    fn install(wanted: Wanted, staged: Staged) -> anyhow::Result<Self> {
+        let kind = match staged.inspected().world.is_policy() {
+            true => Kind::Policy(PolicySlot::install(staged)?),
+            false => Kind::Provider(ProviderSlot::install(staged)?),
+        };
+        let notes = Notes { declared: wanted.clone(), current: wanted, previous: None, candidate: None };
+        Ok(Held { kind, notes: Mutex::new(notes) })
+    }
+
+    async fn swap(&self, staged: Staged) -> anyhow::Result<()> {
+        match &self.kind {
+            Kind::Policy(slot) => slot.swap(staged).await?,
+            Kind::Provider(slot) => slot.swap(staged).await?,
+        };
+        Ok(())
+    }
+
+    fn provider(&self) -> Result<&ProviderSlot, Failure> {
+        match &self.kind {
+            Kind::Provider(slot) => Ok(slot),
+            Kind::Policy(slot) => Err(Failure::Invalid(format!("slot {} holds a policy", slot.name()))),
+        }
+    }
+
+    fn revision(&self) -> Revision {
+        match &self.kind {
+            Kind::Policy(slot) => {
+                let revision = slot.revision();
+                Revision {
+                    number: revision.number,
+                    digest: revision.digest.clone(),
+                    settings: revision.settings_hash.clone(),
+                    name: revision.manifest.name.clone(),
+                    version: revision.manifest.version.clone(),
+                    memo_format: revision.manifest.memo_format.clone(),
+                }
+            }
+            Kind::Provider(slot) => {
+                let revision = slot.revision();
+                let (name, version) = revision.plugin.split_once(' ').unwrap_or((&revision.plugin, ""));
+                Revision {
+                    number: revision.number,
+                    name: name.to_owned(),
+                    version: version.to_owned(),
+                    digest: revision.digest,
+                    settings: revision.settings_hash,
+                    memo_format: String::new(),
+                }
+            }
+        }
+    }
+
+    fn swapped(&self, name: &str) -> Event {
+        Event::Swapped { slot: name.to_owned(), revision: self.revision(), probe: name.starts_with("probe/") }
+    }
+
+    /// Held for plain assignments only.
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Notes {
+    fn take_over(&mut self, wanted: Wanted) {
+        self.previous = Some(std::mem::replace(&mut self.current, wanted));
+    }
+
+    fn go_back(&mut self) {
+        if let Some(previous) = &mut self.previous {
+            std::mem::swap(previous, &mut self.current);
+        }
+    }
+}
+
+impl SecretSource for Lent {
+    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<u8>, Failure>> {
+        let live = self.live.load();
+        let secret = live.secrets.get(name).map(|secret| secret.bytes().to_vec());
+        Box::pin(async move { secret.ok_or_else(|| Failure::NotFound(format!("secret {name}"))) })
+    }
+}
+
+impl CommandRunner for Lent {
+    fn run<'a>(&'a self, run: CommandRun) -> BoxFuture<'a, Result<Output, Failure>> {
+        let number = self.runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let order = Order {
+            key: format!("{}/{number}", self.keys),
+            command: run.name,
+            arguments: run.arguments.into_iter().collect(),
+            timeout: run.timeout,
+        };
+        Box::pin(async move { self.agents.run_command(&run.site, order).await })
+    }
+}
+
+fn plan(live: &Live, wanted: &Wanted, revision: u64) -> SlotPlan {
+    let secrets = spec::granted_secrets(&wanted.slot);
+    let secrets = secrets.filter_map(|name| Some((name.to_owned(), live.secrets.get(name)?.bytes().to_vec())));
+    SlotPlan {
+        digest: wanted.digest.clone(),
+        revision,
+        settings: wanted.slot.settings.clone(),
+        grants: wanted.slot.grants.clone(),
+        limits: wanted.slot.limits.clone(),
+        declared: wanted.declared.clone(),
+        secrets: secrets.collect(),
+    }
+}
+
+/// A result of a revision that has just been replaced carries the old number, so that the kernel asks again.
+fn answered(policy: &PolicySlot, decided: Decided) -> Answered {
+    let active = policy.revision();
+    let read = |answer: tidegate_engine::Answer| Read {
+        capability: answer.capability,
+        arguments: serde_json::Value::from(answer.arguments).to_string(),
+        answer: answer.result.to_string(),
+    };
+    Answered {
+        revision: Revision {
+            number: decided.revision,
+            digest: decided.digest,
+            settings: decided.settings_hash,
+            name: active.manifest.name.clone(),
+            version: active.manifest.version.clone(),
+            memo_format: active.manifest.memo_format.clone(),
+        },
+        result: decided.result.map_err(|fault| fault.to_string()),
+        reads: decided.answers.into_iter().map(read).collect(),
+        fuel: decided.fuel,
+        took_us: decided.took / 1_000,
+    }
+}
+
+fn unanswered(why: String) -> Answered {
+    let nobody = String::new;
+    let revision = Revision {
+        number: 0,
+        digest: nobody(),
+        settings: nobody(),
+        name: nobody(),
+        version: nobody(),
+        memo_format: nobody(),
+    };
+    Answered { revision, result: Err(why), reads: Vec::new(), fuel: 0, took_us: 0 }
+}
+
+fn nothing_loaded(name: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "nothing was loaded into slot {name}; it keeps its revision. Load a candidate first, or send one with the swap"
+    )
+}
+
+fn say_what_is_missing(slot: &str, staged: &Staged) {
+    for want in staged.missing_grants() {
+        tracing::info!(slot, ?want, "the plugin wants this and was not granted it");
+    }
+}
+
+fn kind_of(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Denied(_) => "denied",
+        Failure::NotFound(_) => "not-found",
+        Failure::Invalid(_) => "invalid",
+        Failure::Busy(_) => "busy",
+        Failure::Rejected(_) => "rejected",
+        Failure::Stale(_) => "stale",
+        Failure::UnknownOutcome(_) => "unknown-outcome",
+    }
+}

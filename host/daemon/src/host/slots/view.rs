@@ -1,0 +1,104 @@
+//! Slots as people and programs are shown them.
+
+use serde::Serialize;
+use tidegate_engine::ProviderHealth;
+use tidegate_kernel::event::Revision;
+
+use super::spec::Wanted;
+use super::{Held, Kind, Slots};
+
+/// One slot.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PluginView {
+    /// Its name.
+    pub slot: String,
+    /// `failover`, `probe`, `dns` …
+    pub world: String,
+    /// `builtin:NAME`, `file:PATH`, or that somebody brought it.
+    pub plugin: String,
+    /// What runs.
+    pub revision: Revision,
+    /// Of what runs.
+    pub settings: serde_json::Value,
+    /// What the operator gives it.
+    pub grants: Vec<String>,
+    /// What it wants and was not given.
+    pub missing_grants: Vec<String>,
+    /// Differs from what the fleet file says, until the next start.
+    pub swapped: bool,
+    /// Digest of what a rollback would bring back.
+    pub previous: Option<String>,
+    /// Loaded and not in service.
+    pub candidate: Option<CandidateView>,
+    /// A provider's instances.
+    pub health: Option<ProviderHealth>,
+}
+
+/// What a swap would put into service.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CandidateView {
+    /// Where it came from.
+    pub plugin: String,
+    /// Of the component.
+    pub digest: String,
+    /// What it calls itself.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// With which it would run.
+    pub settings: serde_json::Value,
+}
+
+impl Slots {
+    /// Every slot.
+    pub fn views(&self) -> Vec<PluginView> {
+        self.shared.read().iter().map(|(name, held)| view(name, held)).collect()
+    }
+
+    /// One slot.
+    pub fn view(&self, name: &str) -> Option<PluginView> {
+        self.held(name).map(|held| view(name, &held))
+    }
+}
+
+fn view(name: &str, held: &Held) -> PluginView {
+    let revision = held.revision();
+    let (missing, health) = match &held.kind {
+        Kind::Policy(_) => (Vec::new(), None),
+        Kind::Provider(slot) => (slot.missing_grants(), Some(slot.health())),
+    };
+    let notes = held.notes();
+    let Wanted { slot, .. } = &notes.current;
+    PluginView {
+        slot: name.to_owned(),
+        world: name.split('/').next().unwrap_or_default().to_owned(),
+        plugin: slot.plugin.clone(),
+        revision,
+        settings: slot.settings.clone(),
+        grants: slot.grants.clone(),
+        missing_grants: missing.iter().map(want).collect(),
+        swapped: notes.current != notes.declared,
+        previous: notes.previous.as_ref().map(|previous| previous.digest.clone()),
+        candidate: notes.candidate.as_ref().map(|(wanted, staged)| CandidateView {
+            plugin: wanted.slot.plugin.clone(),
+            digest: wanted.digest.clone(),
+            name: staged.manifest().name.clone(),
+            version: staged.manifest().version.clone(),
+            settings: wanted.slot.settings.clone(),
+        }),
+        health,
+    }
+}
+
+/// In the words of the fleet file's grants.
+fn want(want: &tidegate_kernel::contract::Want) -> String {
+    use tidegate_kernel::contract::Want;
+    match want {
+        Want::Connect(to) => to.clone(),
+        Want::Secret(name) => format!("secret:{name}"),
+        Want::Directory(name) => format!("directory:{name}"),
+        Want::Command(name) => format!("command:{name}"),
+    }
+}
