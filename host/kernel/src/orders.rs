@@ -107,15 +107,7 @@ impl Kernel {
             site.is_some_and(|site| self.sensing.consensus(id, site, now).status != Status::Unhealthy)
         };
         let staying: Vec<Share> = known.life.home.iter().filter(well).cloned().collect();
-        let whole: u32 = staying.iter().map(|share| share.per_cent).sum();
-        if whole == 0 {
-            return None;
-        }
-        let mut shares: Vec<Share> =
-            staying.iter().map(|s| Share { site: s.site.clone(), per_cent: s.per_cent * 100 / whole }).collect();
-        let missing = 100 - shares.iter().map(|share| share.per_cent).sum::<u32>();
-        shares[0].per_cent += missing;
-        Some(shares)
+        scaled(&staying)
     }
 
     /// The guard's no, as the answer to an order.
@@ -286,6 +278,19 @@ impl Kernel {
         let run = self.state.runs.get(&id).filter(|run| run.end.is_none());
         run.cloned().ok_or_else(|| usage("run", &format!("no run r{} is under way", id.0)))
     }
+}
+
+/// The same proportions, adding up to 100; none if nothing is left.
+pub(crate) fn scaled(shares: &[Share]) -> Option<Vec<Share>> {
+    let whole: u32 = shares.iter().map(|share| share.per_cent).sum();
+    if whole == 0 {
+        return None;
+    }
+    let mut scaled: Vec<Share> =
+        shares.iter().map(|s| Share { site: s.site.clone(), per_cent: s.per_cent * 100 / whole }).collect();
+    let missing = 100 - scaled.iter().map(|share| share.per_cent).sum::<u32>();
+    scaled[0].per_cent += missing;
+    Some(scaled)
 }
 
 fn taken(id: RunId, text: &str) -> Accepted {

@@ -15,6 +15,10 @@ use crate::fleet::Mode;
 use crate::saga::{Heading, StepStatus};
 use crate::state::{Drift, Freeze, Incident, LastDecision, Pause, Question, Readiness, RunEnd, Tripped};
 
+mod plan;
+mod status;
+mod what_if;
+
 /// The whole fleet, worst first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
