@@ -23,7 +23,7 @@ pub use provider::{
     Action, Declared, Dns, Download, Notify, Probe, Provider, Replication, Signal, Storage, StorageRead, Upload,
 };
 pub use reach::{run_command, secret, secret_text};
-pub use settings::{Settings, parse};
+pub use settings::{NoSettings, Settings, parse};
 pub use situation::SituationBuilder;
 
 pub use {schemars, serde, serde_json};
@@ -31,7 +31,7 @@ pub use {schemars, serde, serde_json};
 /// What nearly every plugin uses.
 pub mod prelude {
     pub use crate::contract::*;
-    pub use crate::{FailoverPolicy, Period, Probe, Provider, Settings};
+    pub use crate::{Declared, FailoverPolicy, NoSettings, Period, Probe, Provider, Settings};
     pub use schemars::JsonSchema;
     pub use serde::Deserialize;
 }

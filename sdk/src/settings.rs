@@ -20,7 +20,11 @@ pub trait Settings: DeserializeOwned + JsonSchema {
     }
 }
 
-impl Settings for () {}
+/// For a plugin that has nothing to set: any key is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, JsonSchema)]
+pub struct NoSettings {}
+
+impl Settings for NoSettings {}
 
 impl Problem {
     /// A problem at a JSON Pointer ("" = the whole).
@@ -130,7 +134,7 @@ fn escape(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Settings, parse, schema};
+    use super::{NoSettings, Settings, parse, schema};
     use crate::{Period, Problem};
 
     #[derive(Debug, Default, PartialEq, serde::Deserialize, schemars::JsonSchema)]
@@ -178,6 +182,13 @@ mod tests {
     fn no_settings_are_the_defaults() {
         assert_eq!(parse::<Example>("").unwrap(), Example::default());
         assert_eq!(parse::<Example>("{}").unwrap(), Example::default());
+    }
+
+    #[test]
+    fn nothing_to_set_takes_nothing() {
+        assert_eq!(parse::<NoSettings>(""), Ok(NoSettings {}));
+        assert_eq!(parse::<NoSettings>("{}"), Ok(NoSettings {}));
+        assert_eq!(parse::<NoSettings>(r#"{"a": 1}"#).unwrap_err()[0].at, "/a");
     }
 
     #[test]

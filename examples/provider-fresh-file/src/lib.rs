@@ -6,7 +6,6 @@ use std::io::{ErrorKind, Result as IoResult};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use tidegate_sdk::Declared;
 use tidegate_sdk::prelude::*;
 
 /// The provider; it has nothing to remember between two looks.
@@ -25,13 +24,13 @@ pub struct Target {
 impl Settings for Target {}
 
 impl Provider for FreshFile {
-    type Settings = ();
+    type Settings = NoSettings;
 
     fn wants() -> Vec<Want> {
         vec![Want::Directory("files".to_owned())]
     }
 
-    fn configure((): (), _: Declared) -> Result<Self, Vec<Problem>> {
+    fn configure(_: NoSettings, _: Declared) -> Result<Self, Vec<Problem>> {
         Ok(FreshFile)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use decide::{Action, Command, Receipt};
 use tidegate_sdk::template::{self, Values};
-use tidegate_sdk::{Call, Declared, Done, Fact, Failure, Output, Problem, Provider, Want, run_command};
+use tidegate_sdk::{Call, Declared, Done, Fact, Failure, NoSettings, Output, Problem, Provider, Want, run_command};
 
 /// How long a check of readiness may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,13 +20,13 @@ pub struct ActionCommand {
 }
 
 impl Provider for ActionCommand {
-    type Settings = ();
+    type Settings = NoSettings;
 
     fn wants() -> Vec<Want> {
         vec![Want::Command("*".to_owned())]
     }
 
-    fn configure((): (), declared: Declared) -> Result<Self, Vec<Problem>> {
+    fn configure(_: NoSettings, declared: Declared) -> Result<Self, Vec<Problem>> {
         Ok(ActionCommand { actions: declared.parse()? })
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use decide::{Action, Receipt};
 use tidegate_sdk::template::{self, Values};
-use tidegate_sdk::{Call, Declared, Done, Fact, Failure, Problem, Provider, Want, http, secret_text};
+use tidegate_sdk::{Call, Declared, Done, Fact, Failure, NoSettings, Problem, Provider, Want, http, secret_text};
 
 /// How long a check of readiness may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,14 +20,14 @@ pub struct ActionHttp {
 }
 
 impl Provider for ActionHttp {
-    type Settings = ();
+    type Settings = NoSettings;
 
     fn wants() -> Vec<Want> {
         let connect = ["http://*:*", "https://*:*"].map(|pattern| Want::Connect(pattern.to_owned()));
         connect.into_iter().chain([Want::Secret("*".to_owned())]).collect()
     }
 
-    fn configure((): (), declared: Declared) -> Result<Self, Vec<Problem>> {
+    fn configure(_: NoSettings, declared: Declared) -> Result<Self, Vec<Problem>> {
         Ok(ActionHttp { actions: declared.parse()? })
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use decide::Channel;
-use tidegate_sdk::{Call, Declared, Fact, Failure, Message, Notify, Problem, Provider, Want, http, secret};
+use tidegate_sdk::{Call, Declared, Fact, Failure, Message, NoSettings, Notify, Problem, Provider, Want, http, secret};
 
 /// The provider: every channel that the fleet file declares for it.
 pub struct NotifyWebhook {
@@ -16,14 +16,14 @@ pub struct NotifyWebhook {
 }
 
 impl Provider for NotifyWebhook {
-    type Settings = ();
+    type Settings = NoSettings;
 
     fn wants() -> Vec<Want> {
         let connect = ["http://*:*", "https://*:*"].map(|pattern| Want::Connect(pattern.to_owned()));
         connect.into_iter().chain([Want::Secret("*".to_owned())]).collect()
     }
 
-    fn configure((): (), declared: Declared) -> Result<Self, Vec<Problem>> {
+    fn configure(_: NoSettings, declared: Declared) -> Result<Self, Vec<Problem>> {
         Ok(NotifyWebhook { channels: declared.parse()? })
     }
 
