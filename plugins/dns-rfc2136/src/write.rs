@@ -115,26 +115,28 @@ impl Write<'_> {
         message::update(self.zone, &conditions, vec![records, mark])
     }
 
-    /// Servers may take a while to hear of a change, and one that is down may come back in time.
+    /// Servers may take a while to hear of a change, and one that is down may come back in time. Who has been
+    /// overwritten meanwhile need not wait for what will never show.
     fn read_back(&self, servers: &Servers, deadline: Instant, known: &str) -> Result<Reading, Failure> {
         let mut behind = servers.addresses.clone();
         let mut why = known.to_owned();
         loop {
             let mut shown = None;
-            behind.retain(|server| match servers.read(*server, self.watched, self.wanted.kind, deadline) {
-                Ok(reading) if self.is_shown(&reading) => {
-                    shown = Some(reading);
-                    false
-                }
-                Ok(reading) => {
-                    why = format!("{known}; {server} still shows {reading}");
-                    true
-                }
-                Err(failure) => {
-                    why = format!("{known}; {}", words(&failure));
-                    true
-                }
-            });
+            for server in std::mem::take(&mut behind) {
+                let saw = match servers.read(server, self.watched, self.wanted.kind, deadline) {
+                    Ok(reading) if self.is_shown(&reading) => {
+                        shown = Some(reading);
+                        continue;
+                    }
+                    Ok(Reading { mark: Some(mark), .. }) if mark.epoch > self.epoch => {
+                        return Err(Failure::Stale(mark.epoch));
+                    }
+                    Ok(reading) => format!("{server} still shows {reading}"),
+                    Err(failure) => words(&failure),
+                };
+                why = format!("{known}; {saw}");
+                behind.push(server);
+            }
             match shown {
                 Some(reading) if behind.is_empty() => return Ok(reading),
                 _ if Instant::now() + READ_AGAIN >= deadline => return Err(Failure::UnknownOutcome(why)),
