@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tidegate_sdk::{Decision, Dependency, Move, SiteView, Situation, State, Status, Strategy};
+use tidegate_sdk::{Decision, Dependency, Move, Route, SiteView, Situation, State, Status, Strategy};
 
 use crate::analysis::{self, Finding, Loss};
 use crate::candidates::{self, Choice};
@@ -38,7 +38,7 @@ pub fn decide(settings: &FailoverQuorum, situation: &Situation) -> Result<Decisi
 /// What makes the policy hold whatever the sites are like.
 fn held_back(situation: &Situation) -> Option<Decision> {
     if matches!(situation.state, State::FailingOver | State::FailingBack) {
-        return Some(Decision::hold("moving", "a move is under way; it ends before the next one begins"));
+        return Some(moving(situation));
     }
     if situation.in_maintenance {
         return Some(
@@ -53,6 +53,29 @@ fn held_back(situation: &Situation) -> Option<Decision> {
     let drift = situation.facts.iter().find(|fact| fact.key == "drift")?;
     let decision = Decision::hold("drift", format!("the route was changed by somebody else: {}", drift.value));
     Some(decision.would_change_if("drift-settled", "a person says adopt or reapply"))
+}
+
+/// Asked between two shifts of a move that began with both sides alive: hold means go on, anything else go back.
+fn moving(situation: &Situation) -> Decision {
+    let works = |site: &SiteView| matches!(site.consensus.status, Status::Healthy | Status::Degraded);
+    let target =
+        situation.sites.iter().find(|site| takes_over(situation, site) && site.consensus.status != Status::Healthy);
+    match (target, situation.active()) {
+        (Some(target), Some(active)) if works(active) && situation.strategy != Strategy::ActiveActive => {
+            let (new, old) = (&target.site, &active.site);
+            let text =
+                format!("{new} is {}, and {old} still works: back to it", words::status(target.consensus.status));
+            Decision::switch_over(Move::to(old), "target-not-good", text)
+        }
+        _ => Decision::hold("moving", "a move is under way; it ends before the next one begins"),
+    }
+}
+
+/// Traffic goes there already, though the service is not counted as moved.
+fn takes_over(situation: &Situation, site: &SiteView) -> bool {
+    let routed =
+        |route: &Route| route.endpoints.iter().any(|endpoint| endpoint.site == site.site && endpoint.weight > 0);
+    site.site != situation.active_site && (site.share > 0 || situation.route.as_ref().is_some_and(routed))
 }
 
 fn works(settings: &FailoverQuorum, situation: &Situation, active: &SiteView, seen_down_by: &[&str]) -> Decision {

@@ -4,8 +4,8 @@
 
 use failover_quorum::FailoverQuorum;
 use tidegate_sdk::{
-    Autonomy, Cluster, Decision, Fact, FailoverPolicy, Move, Outcome, Period, Share, SiteView, Situation,
-    SituationBuilder, State, Status, Strategy, Verdict,
+    Autonomy, Cluster, Decision, Endpoint, Fact, FailoverPolicy, Move, Outcome, Period, Route, Share, SiteView,
+    Situation, SituationBuilder, State, Status, Strategy, Verdict,
 };
 
 const MINUTE: u64 = 60_000;
@@ -299,6 +299,40 @@ fn what_is_needed_moves_first() {
         claim("its database service is down as well", down, "hold", "dependency-down", &["dependency"]),
         claim("its database service has moved", moved, "fail-over", "dead-service", &[]),
         claim("of its database service nothing is known", doubtful, "fail-over", "dead-service", &[]),
+    ]);
+}
+
+#[test]
+fn a_move_in_steps_goes_back_if_the_new_site_is_not_good() {
+    let shifting = |west: SiteView, east: SiteView| {
+        three(west, east, SiteView::unhealthy("north")).state(State::FailingOver, MINUTE).with(|situation| {
+            let endpoint =
+                |site: &str, weight| Endpoint { site: site.to_owned(), target: "192.0.2.1".to_owned(), weight };
+            let endpoints = vec![endpoint("west", 90), endpoint("east", 10), endpoint("north", 0)];
+            let name = "shop.example.com".to_owned();
+            situation.route =
+                Some(Route { name, ttl_seconds: 30, endpoints, written_by: Some(1), age: 0, facts: Vec::new() });
+        })
+    };
+    let (good, slow) = (SiteView::healthy, |name| SiteView::seen(name, Status::Degraded, 3, MINUTE));
+    check(vec![
+        claim("the new site is good", shifting(good("west"), good("east")), "hold", "moving", &[]),
+        claim("the new site is slow", shifting(good("west"), slow("east")), "switch-over", "target-not-good", &[]),
+        claim(
+            "the new site is slow, as the old one was",
+            shifting(slow("west"), slow("east")),
+            "switch-over",
+            "target-not-good",
+            &[],
+        ),
+        claim(
+            "nothing is known of the new site",
+            shifting(good("west"), unknown("east", 0, 1, 3)),
+            "switch-over",
+            "target-not-good",
+            &[],
+        ),
+        claim("there is no way back", shifting(dead("west"), slow("east")), "hold", "moving", &[]),
     ]);
 }
 

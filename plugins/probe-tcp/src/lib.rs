@@ -69,14 +69,20 @@ fn connect(address: SocketAddr, timeout: Option<Duration>) -> Result<TcpStream, 
 
 fn converse(mut stream: TcpStream, target: &Target, start: Instant, timeout: Duration) -> Seen {
     if let Some(text) = &target.send
-        && let Err(error) = stream.write_all(text.as_bytes())
+        && let Err(seen) = say(&mut stream, text, left(start, timeout))
     {
-        return Seen::Broken(error.to_string());
+        return seen;
     }
     match &target.expect {
         None => Seen::Connected,
         Some(expected) => listen(stream, expected, start, timeout),
     }
+}
+
+fn say(stream: &mut TcpStream, text: &str, timeout: Option<Duration>) -> Result<(), Seen> {
+    let timeout = timeout.ok_or(Seen::Silent)?;
+    let sent = stream.set_write_timeout(Some(timeout)).and_then(|()| stream.write_all(text.as_bytes()));
+    sent.map_err(|error| Seen::Broken(error.to_string()))
 }
 
 /// Reads until the expected text was said, or it cannot be any more.
