@@ -1,4 +1,4 @@
-//! A length of time as an operator writes it: "250ms", "10s", "5m", "2h", "1d".
+//! A length of time as an operator writes it: "250ms", "10s", "5m", "2h", "1d", "1h30m", as in the fleet file.
 //!
 //! Only for settings and targets; the contract itself counts milliseconds.
 
@@ -13,7 +13,6 @@ use serde::de::{Deserialize, Deserializer, Error};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(u64);
 
-/// The units, the longest first; a name that ends in another's is looked at before it.
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
 
 impl Period {
@@ -38,8 +37,15 @@ impl Period {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (digits, factor) = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))?;
-        digits.parse::<u64>().ok()?.checked_mul(*factor).map(Period)
+        let (mut rest, mut total) = (text, 0_u64);
+        while !rest.is_empty() {
+            let (digits, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+            let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
+            let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+            total = total.checked_add(digits.parse::<u64>().ok()?.checked_mul(*factor)?)?;
+            rest = after;
+        }
+        (!text.is_empty()).then_some(Period(total))
     }
 }
 
@@ -77,7 +83,7 @@ impl JsonSchema for Period {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$", "examples": ["500ms", "10s", "5m"] })
+        json_schema!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$", "examples": ["500ms", "10s", "5m"] })
     }
 }
 
@@ -93,8 +99,15 @@ mod tests {
 
     #[test]
     fn reads_each_unit() {
-        let cases =
-            [("0s", 0), ("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("1d", 86_400_000)];
+        let cases = [
+            ("0s", 0),
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+            ("1h30m", 5_400_000),
+        ];
         for (text, milliseconds) in cases {
             assert_eq!(Period::parse(text), Some(Period::milliseconds(milliseconds)), "{text}");
         }
