@@ -18,6 +18,8 @@ pub use table::GUARDS;
 
 /// A dependency that has to move first is waited for this long, then no more: it may need a person.
 const DEPENDENCY_PATIENCE: Millis = 120_000;
+/// What was lost together is seen to be lost within this time.
+const DEPENDENCY_LAG: Millis = 10_000;
 /// When to ask again about what another move stands in the way of.
 const SOON: Millis = 1_000;
 /// When to ask again about what only more room would allow.
@@ -164,7 +166,7 @@ impl Proposal {
                 let shares = if all == Strategy::ActiveActive { known.life.home.clone() } else { back.shares.clone() };
                 Some(Proposal { shares, ..back })
             }
-            Verdict::Rebalance(shares) => Some(blank.sharing(shares)),
+            Verdict::Rebalance(shares) => Some(blank.sharing(shares, &known.life.home)),
             Verdict::Fence(_) => Some(Proposal { kind: Kind::Fence, needs_cluster: true, ..blank }),
             Verdict::Run(what) => Some(Proposal { kind: Kind::Run, invocation: Some(what.clone()), ..blank }),
         }
@@ -199,8 +201,10 @@ impl Proposal {
         }
     }
 
-    pub(crate) fn sharing(self, shares: &[Share]) -> Proposal {
-        Proposal { kind: Kind::Rebalance, to: largest(shares).to_owned(), shares: shares.to_vec(), ..self }
+    /// Other shares; back to the declared ones is a fail-back, and waits for what a fail-back waits for.
+    pub(crate) fn sharing(self, shares: &[Share], home: &[Share]) -> Proposal {
+        let kind = if same_shares(shares, home) { Kind::FailBack } else { Kind::Rebalance };
+        Proposal { kind, to: largest(shares).to_owned(), shares: shares.to_vec(), ..self }
     }
 
     /// The verdict that would have said it.

@@ -59,7 +59,7 @@ impl Kernel {
         match command {
             Command::Failover { to: None, .. } if self.fleet.services[id.at()].strategy == Strategy::ActiveActive => {
                 let shares = self.shares_without_the_bad(id, now).ok_or_else(|| nowhere(name))?;
-                Ok(blank.sharing(&shares))
+                Ok(blank.sharing(&shares, &known.life.home))
             }
             Command::Failover { to, .. } => {
                 let best = || self.best_target(id, now).ok_or_else(|| nowhere(name));

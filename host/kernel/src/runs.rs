@@ -159,7 +159,14 @@ impl Kernel {
             let next = saga::next(&run.shapes(), &run.states(), run.heading, turn.now.mono);
             match next {
                 Next::Wait => return self.wait_for_run(id),
-                Next::Start(steps) => steps.into_iter().for_each(|step| self.start_step(turn, id, step)),
+                Next::Start(steps) => {
+                    let blind = |step: &usize| self.is_blind_for(id, *step, turn.now);
+                    let steps: Vec<usize> = steps.into_iter().filter(|step| !blind(step)).collect();
+                    if steps.is_empty() {
+                        return self.desk.at(self.sensing.warm_at(), Timer::Run(id));
+                    }
+                    steps.into_iter().for_each(|step| self.start_step(turn, id, step));
+                }
                 Next::Undo(step) => self.undo_step(turn, id, step),
                 Next::TurnBack => self.head(turn, id, rules::RUN_BACK, Heading::Back),
                 Next::Rest(step) => return self.rest(turn, id, step),
@@ -167,6 +174,13 @@ impl Kernel {
                 Next::CloseUndone => return self.close_run(turn, id, RunEnd::Undone),
             }
         }
+    }
+
+    /// Right after a start nothing is known of the targets yet: leading the name anywhere waits for the warm-up.
+    fn is_blind_for(&self, id: RunId, step: usize, now: Moment) -> bool {
+        let Some(at) = self.state.runs.get(&id).map(|run| &run.steps[step]) else { return false };
+        let fresh = at.state.status != StepStatus::Unknown && matches!(at.action, Action::PointRoute { .. });
+        fresh && self.sensing.warming_up(now)
     }
 
     fn wait_for_run(&mut self, id: RunId) {
@@ -242,30 +256,37 @@ impl Kernel {
         if !reading_back && let Some(site) = self.unwell_target(run, step, turn.now) {
             return self.refuse_step(turn, id, step, &site);
         }
-        if !self.step_event(turn, id, step, StepEvent::Started, "", rules::STEP_STARTED) {
-            return;
-        }
         let Some((action, service)) = self.step_of(id, step) else { return };
-        match action {
-            Action::Hold { duration } => self.set_due(turn, id, step, Some(turn.now.mono.saturating_add(duration))),
-            Action::AwaitHealthy { .. } => {
-                let timeout = self.state.runs[&id].steps[step].timeout;
-                self.set_due(turn, id, step, Some(turn.now.mono.saturating_add(timeout)));
+        let (timeout, now) = (self.state.runs[&id].steps[step].timeout, turn.now.mono);
+        let waits_for = match &action {
+            Action::Hold { duration } => Some(*duration),
+            Action::AwaitHealthy { .. } => Some(timeout),
+            Action::Confirm { .. } => Some(if timeout > 0 { timeout } else { Millis::MAX }),
+            _ => None,
+        };
+        let begun = self.step_changes(turn, id, step, StepEvent::Started, rules::STEP_STARTED, |state| {
+            if let Some(wait) = waits_for {
+                state.due = Some(now.saturating_add(wait)).filter(|due| *due < Millis::MAX);
             }
+        });
+        match action {
+            _ if !begun => {}
+            Action::Hold { .. } | Action::AwaitHealthy { .. } => {}
             Action::Confirm { text } => self.ask_confirm(turn, id, step, &service, text),
             Action::PointRoute { .. } if reading_back => self.read_route_now(turn, &service),
             action => self.perform(turn, id, step, action),
         }
     }
 
-    /// Asked again right before the name is led anywhere: no traffic to a site that has since turned bad.
+    /// Asked again right before the name is led anywhere: no traffic to a site that is no longer well.
     fn unwell_target(&self, run: &Run, step: usize, now: Moment) -> Option<String> {
         let Action::PointRoute { route, .. } = &run.steps[step].action else { return None };
         let service = self.service_id(&run.service)?;
         let before = |site: &str| run.shares_before.iter().find(|s| s.site == site).map_or(0, |s| s.per_cent);
         let unwell = route.endpoints.iter().filter(|to| to.weight > before(&to.site)).find(|to| {
             let site = self.site_id(&to.site);
-            site.is_none_or(|site| self.sensing.consensus(service, site, now).status == Status::Unhealthy)
+            let status = site.map(|site| self.sensing.consensus(service, site, now).status);
+            !matches!(status, Some(Status::Healthy | Status::Degraded))
         });
         unwell.map(|endpoint| endpoint.site.clone())
     }
@@ -330,13 +351,28 @@ impl Kernel {
         text: &str,
         rule: u16,
     ) -> bool {
+        self.step_changes(turn, id, step, event, rule, |state| {
+            if !text.is_empty() {
+                text.clone_into(&mut state.text);
+            }
+        })
+    }
+
+    /// As [`Kernel::step_event`], with what else is to be noted of the step.
+    fn step_changes(
+        &mut self,
+        turn: &mut Turn,
+        id: RunId,
+        step: usize,
+        event: StepEvent,
+        rule: u16,
+        also: impl FnOnce(&mut StepState),
+    ) -> bool {
         let Some(run) = self.state.runs.get(&id) else { return false };
         let Some(at) = run.steps.get(step) else { return false };
         let done = run.steps.iter().filter(|step| step.state.done_as > 0).count() as u32;
         let Ok(mut state) = at.state.after(event, &at.shape(), turn.now, done) else { return false };
-        if !text.is_empty() {
-            text.clone_into(&mut state.text);
-        }
+        also(&mut state);
         self.set(turn, rule, Change::Step { run: id, step, state });
         true
     }
@@ -372,11 +408,10 @@ impl Kernel {
     fn did(&mut self, turn: &mut Turn, id: RunId, step: usize, outcome: &StepOutcome) {
         match outcome {
             StepOutcome::Done(done) => {
-                self.end_step(turn, id, step, StepEvent::Succeeded, &done.text);
-                let receipt = (!done.receipt.is_empty()).then(|| done.receipt.clone());
-                if receipt.is_some() {
-                    self.amend(turn, id, step, |state| state.receipt = receipt);
-                }
+                self.step_changes(turn, id, step, StepEvent::Succeeded, rules::STEP_ENDED, |state| {
+                    done.text.clone_into(&mut state.text);
+                    state.receipt = (!done.receipt.is_empty()).then(|| done.receipt.clone());
+                });
                 self.route_written(turn, id, step, false);
             }
             StepOutcome::Unknown(text) | StepOutcome::Failed(Failure::UnknownOutcome(text)) => {
@@ -388,11 +423,11 @@ impl Kernel {
 
     /// What no repetition can mend is not tried again.
     fn step_failed(&mut self, turn: &mut Turn, id: RunId, step: usize, failure: &Failure) {
-        self.end_step(turn, id, step, StepEvent::Failed, &failure.to_string());
         let hopeless = matches!(failure, Failure::Denied(_) | Failure::Invalid(_) | Failure::Stale(_));
-        if hopeless {
-            self.set_due(turn, id, step, None);
-        }
+        self.step_changes(turn, id, step, StepEvent::Failed, rules::STEP_ENDED, |state| {
+            state.text = failure.to_string();
+            state.due = state.due.filter(|_| !hopeless);
+        });
     }
 
     fn undid(&mut self, turn: &mut Turn, id: RunId, step: usize, outcome: &StepOutcome) {
@@ -557,8 +592,6 @@ impl Kernel {
     }
 
     fn ask_confirm(&mut self, turn: &mut Turn, id: RunId, step: usize, service: &str, text: String) {
-        let timeout = self.state.runs[&id].steps[step].timeout;
-        self.set_due(turn, id, step, (timeout > 0).then(|| turn.now.mono.saturating_add(timeout)));
         let question = Question {
             id: QuestionId(self.state.next_question),
             service: service.to_owned(),

@@ -3,7 +3,7 @@
 //! Each looks at one thing and says for an operator what is in the way.
 
 use super::{Autonomy, Mode, Run, Share, SiteId, Status, capacity, saga, same_shares};
-use super::{DEPENDENCY_PATIENCE, Guard, Kind, LATER, SOON, Said, Scene};
+use super::{DEPENDENCY_LAG, DEPENDENCY_PATIENCE, Guard, Kind, LATER, SOON, Said, Scene};
 use crate::rules::RuleNumber;
 
 const fn bound(number: RuleNumber, name: &'static str, check: fn(&Scene) -> Option<Said>) -> Guard {
@@ -126,6 +126,13 @@ fn jurisdiction(scene: &Scene) -> Option<Said> {
 fn room(scene: &Scene) -> Option<Said> {
     growing(scene).find_map(|share| {
         let at = site(scene, &share.site)?;
+        let bears = scene.kernel.fleet.sites[at.at()].capacity;
+        if share.per_cent > bears {
+            return hold(format!(
+                "{} bears {bears} % of a service's full load, and this would be {} %",
+                share.site, share.per_cent
+            ));
+        }
         let load = u64::from(scene.service.place(at)?.load) * u64::from(share.per_cent);
         let used = scene.kernel.capacity.without(at, scene.proposal.service.at());
         if used + load <= capacity::FULL {
@@ -222,10 +229,16 @@ fn dependency_order(scene: &Scene) -> Option<Said> {
     hold_for(SOON, format!("{} goes first", scene.kernel.fleet.services[first.at()].name))
 }
 
+/// Lost a short while ago, or about to be: its looks have begun to fail, and it is only a moment behind.
 fn lately_lost(scene: &Scene, service: crate::fleet::ServiceId, active: &str) -> bool {
     let Some(site) = scene.kernel.site_id(active) else { return false };
     let consensus = scene.kernel.sensing.consensus(service, site, scene.now);
-    consensus.status == Status::Unhealthy && consensus.held < DEPENDENCY_PATIENCE
+    if consensus.status == Status::Unhealthy {
+        return consensus.held < DEPENDENCY_PATIENCE;
+    }
+    let own = scene.kernel.sensing.consensus(scene.proposal.service, site, scene.now);
+    let seen = scene.kernel.sensing.observations(&scene.kernel.fleet, service, site, scene.now);
+    own.held < DEPENDENCY_LAG && seen.iter().any(|observation| observation.outcome.is_bad())
 }
 
 fn declined(scene: &Scene) -> Option<Said> {

@@ -141,7 +141,7 @@ impl Kernel {
         let service = &self.fleet.services[id.at()];
         if service.strategy == Strategy::ActiveActive && known.life.shares.len() > 1 {
             let shares = self.shares_spared(id, &known.life.active, now);
-            let sharing = |shares: Vec<_>| Proposal::blank(id, known).sharing(&shares);
+            let sharing = |shares: Vec<_>| Proposal::blank(id, known).sharing(&shares, &known.life.home);
             return shares.map(sharing).map(|proposal| (proposal.to.clone(), proposal)).into_iter().collect();
         }
         let mut places: Vec<SiteId> = service.places.iter().map(|place| place.site).collect();
