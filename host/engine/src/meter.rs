@@ -41,6 +41,11 @@ impl Meter {
         self.hit = None;
     }
 
+    /// Calls of the host since the call began; the runtime's own (growing memory, a tick) count too.
+    pub(crate) fn host_calls(&self) -> u32 {
+        self.host_calls
+    }
+
     /// For every crossing between guest and host.
     pub(crate) fn cross(&mut self, hook: CallHook) -> wasmtime::Result<()> {
         if !matches!(hook, CallHook::CallingHost) {

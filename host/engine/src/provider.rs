@@ -34,7 +34,7 @@ pub(crate) struct ProviderCode {
 
 /// One provider with its settings, limits and grants: immutable, and numbered.
 #[derive(Debug)]
-pub struct ProviderRevision {
+pub(crate) struct ProviderRevision {
     /// Grows with every installation, swap and rollback.
     pub number: u64,
     /// Of the plugin's file.
@@ -201,7 +201,7 @@ pub(crate) fn store(
     let sender = Sender { gate: gate.clone(), tls: tls.clone(), limits: *limits };
     let mut store = Store::new(engine, ProviderHost::new(slot, gate, sender, outside, limits)?);
     store.limiter(|host| &mut host.meter);
-    store.call_hook(|mut store, hook| store.data_mut().cross(hook));
+    store.call_hook(|mut store, hook| store.data_mut().meter.cross(hook));
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(ProviderHost::tick);
     store.set_hostcall_fuel(usize::try_from(limits.output.0.max(limits.transfer.0)).unwrap_or(usize::MAX));

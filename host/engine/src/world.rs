@@ -9,7 +9,7 @@ use std::fmt;
 pub const CONTRACT: &str = "0.1.0";
 
 /// The package that all of its interfaces belong to.
-pub const PACKAGE: &str = "tidegate:dr";
+pub(crate) const PACKAGE: &str = "tidegate:dr";
 
 macro_rules! worlds {
     ($($(#[$doc:meta])* $name:ident $text:literal slot $slot:literal imports [$($import:literal),*] exports [$($export:literal),*];)*) => {

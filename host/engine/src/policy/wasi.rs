@@ -16,11 +16,14 @@ use wasmtime::{
     Result,
     component::{Component, HasSelf, Linker, ResourceType, types::ComponentItem},
 };
-use wasmtime_wasi::p2::bindings::{
-    cli, clocks,
-    filesystem::{preopens, types::Descriptor},
-    random,
-    sync::io::{error, poll, streams},
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, DynPollable, IoError,
+    bindings::{
+        cli, clocks,
+        filesystem::{preopens, types::Descriptor},
+        random,
+        sync::io::{error, poll, streams},
+    },
 };
 
 /// Interfaces of which a policy gets the types and none of the functions.
@@ -65,15 +68,24 @@ fn trap_the_rest(linker: &mut Linker<PolicyHost>, component: &Component) -> Resu
                     let what = format!("{name}#{function}");
                     linker.func_new(function, move |_, _, _, _| Err(refuse(&what)))?;
                 }
-                ComponentItem::Resource(_) if function == "descriptor" => {
-                    linker.resource(function, ResourceType::host::<Descriptor>(), |_, _| Ok(()))?;
-                }
-                ComponentItem::Resource(_) => linker.resource(function, ResourceType::host::<()>(), |_, _| Ok(()))?,
+                ComponentItem::Resource(_) => linker.resource(function, resource(function), |_, _| Ok(()))?,
                 _ => {}
             }
         }
     }
     Ok(())
+}
+
+/// An interface may pass on another's resource, which has to be the same there and here; its own nobody ever gets.
+fn resource(name: &str) -> ResourceType {
+    match name {
+        "descriptor" => ResourceType::host::<Descriptor>(),
+        "input-stream" => ResourceType::host::<DynInputStream>(),
+        "output-stream" => ResourceType::host::<DynOutputStream>(),
+        "pollable" => ResourceType::host::<DynPollable>(),
+        "error" => ResourceType::host::<IoError>(),
+        _ => ResourceType::host::<()>(),
+    }
 }
 
 fn refuse(what: &str) -> wasmtime::Error {

@@ -72,6 +72,7 @@ pub(crate) struct ProviderHost {
     limits: Limits,
     /// Ticks since the guest last called the host.
     spinning: u32,
+    calls_at_tick: u32,
 }
 
 impl SecretSource for Nothing {
@@ -120,19 +121,25 @@ impl ProviderHost {
             outside: outside.clone(),
             limits: *limits,
             spinning: 0,
+            calls_at_tick: 0,
         })
     }
 
-    /// For every crossing between guest and host: a guest that calls the host is not spinning.
-    pub(crate) fn cross(&mut self, hook: wasmtime::CallHook) -> wasmtime::Result<()> {
+    /// Before each call: what the last one used up is forgotten.
+    pub(crate) fn restart(&mut self) {
+        self.meter.restart();
         self.spinning = 0;
-        self.meter.cross(hook)
+        self.calls_at_tick = 0;
     }
 
     /// Lets others run; stops a guest that has only computed for too long.
     pub(crate) fn tick(mut store: StoreContextMut<'_, ProviderHost>) -> wasmtime::Result<UpdateDeadline> {
         let host = store.data_mut();
-        host.spinning += 1;
+        let calls = host.meter.host_calls();
+        // The tick itself is a crossing to the host.
+        let computing = calls <= host.calls_at_tick + 1;
+        host.spinning = if computing { host.spinning + 1 } else { 0 };
+        host.calls_at_tick = calls;
         if TICK * host.spinning > host.limits.cpu.0 {
             return Err(host.meter.stop(Hit::Cpu(host.limits.cpu)));
         }

@@ -139,7 +139,7 @@ impl Pool {
         let mut live = self.take(call, until).await?;
         self.counters.provider_busy.add();
         let _busy = Busy(self.counters.clone());
-        live.live.store.data_mut().meter.restart();
+        live.live.store.data_mut().restart();
         let asked = self.bounded(call, until, ask(&mut live.live)).await?;
         match asked {
             Ok(Ok(answer)) => {

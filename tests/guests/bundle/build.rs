@@ -1,0 +1,54 @@
+//! Builds the hostile guests for `wasm32-wasip2`, in a target directory of their own.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Crate, feature, and the name of the variable that holds the component's path.
+const GUESTS: [(&str, &str, &str); 5] = [
+    ("hostile-policy", "", "HOSTILE_POLICY"),
+    ("hostile-policy", "loop-in-describe", "LOOPS_IN_DESCRIBE"),
+    ("hostile-policy", "loop-in-start", "LOOPS_IN_START"),
+    ("hostile-provider", "", "HOSTILE_PROVIDER"),
+    ("hostile-signal", "", "HOSTILE_SIGNAL"),
+];
+
+fn main() {
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("set by cargo"));
+    let root = here.ancestors().nth(3).expect("three levels below the workspace").to_owned();
+    let out = PathBuf::from(env::var("OUT_DIR").expect("set by cargo"));
+    for (guest, ..) in GUESTS {
+        println!("cargo:rerun-if-changed={}", here.join("..").join(guest).display());
+    }
+    println!("cargo:rerun-if-changed={}", root.join("wit").display());
+    for (guest, feature, variable) in GUESTS {
+        let built = build(&root, &guests_target(&out), guest, feature);
+        let kept = out.join(format!("{variable}.wasm"));
+        fs::copy(&built, &kept).unwrap_or_else(|error| panic!("copy {}: {error}", built.display()));
+        println!("cargo:rustc-env={variable}={}", kept.display());
+    }
+}
+
+/// Beside the target directory that this build uses: the outer build holds the lock on its own.
+fn guests_target(out: &Path) -> PathBuf {
+    let target = out.ancestors().find(|path| path.join("CACHEDIR.TAG").exists()).unwrap_or(out);
+    target.join("guests")
+}
+
+fn build(root: &Path, target: &Path, guest: &str, feature: &str) -> PathBuf {
+    let mut cargo = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    cargo.current_dir(root).args(["build", "--quiet", "--profile", "guest", "--target", "wasm32-wasip2", "-p", guest]);
+    cargo.arg("--target-dir").arg(target);
+    if !feature.is_empty() {
+        cargo.args(["--features", feature]);
+    }
+    // The outer build's flags are for the host.
+    for flag in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER"] {
+        cargo.env_remove(flag);
+    }
+    let status = cargo.status().expect("run cargo");
+    assert!(status.success(), "{guest} {feature} does not build; is the target there? rustup target add wasm32-wasip2");
+    target.join("wasm32-wasip2/guest").join(format!("{}.wasm", guest.replace('-', "_")))
+}

@@ -1,0 +1,25 @@
+//! The hostile guests as bytes, for tests.
+//!
+//! Knows nothing of what they do.
+
+macro_rules! guest {
+    ($($(#[$doc:meta])* $name:ident = $variable:literal;)*) => {$(
+        $(#[$doc])*
+        pub fn $name() -> &'static [u8] {
+            include_bytes!(env!($variable))
+        }
+    )*};
+}
+
+guest! {
+    /// A failover policy that breaks the rule that its settings name.
+    hostile_policy = "HOSTILE_POLICY";
+    /// The same, computing for ever when it is asked what it is.
+    loops_in_describe = "LOOPS_IN_DESCRIBE";
+    /// The same, computing for ever before it can be asked anything.
+    loops_in_start = "LOOPS_IN_START";
+    /// A probe that reaches for what its target names.
+    hostile_provider = "HOSTILE_PROVIDER";
+    /// A signal whose numbers are none.
+    hostile_signal = "HOSTILE_SIGNAL";
+}
