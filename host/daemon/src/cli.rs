@@ -8,17 +8,28 @@ use std::process::ExitCode;
 
 use anstream::ColorChoice;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use tidegate_kernel::event::Command as Order;
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 
+pub mod channels;
 pub mod check;
 pub mod console;
+pub mod explain;
 pub mod failed;
 pub mod init;
+pub mod journal;
+pub mod orders;
+pub mod plugins;
+pub mod processes;
 pub mod reach;
+pub mod ready;
+pub mod runs;
+pub mod status;
 pub mod text;
 pub mod times;
+pub mod what_if;
 
 /// Decides whether traffic and data move to another region, and can prove why.
 #[derive(Debug, Parser)]
@@ -28,7 +39,6 @@ pub mod times;
     propagate_version = false,
     max_term_width = 120,
     after_help = "Examples:
-  tidegate demo                                  watch a region die, on this machine, in a minute
   tidegate init                                  write a fleet file, by answering a few questions
   tidegate run --fleet fleet.toml                start the host
   tidegate status                                what is where, the worst first
@@ -86,8 +96,75 @@ pub enum Command {
     Init(init::Init),
     /// Say what is wrong with the fleet file, and which losses each service survives by itself.
     Check(check::Check),
+    /// Run the host; with a word behind it, show or steer its runs.
+    Run(Run),
+    /// Run the embedded name server.
+    Nameserver(processes::NameserverOf),
+    /// Show what is where, the worst first, and whether it could be moved.
+    Status(status::StatusOf),
+    /// Check whether a move would work now, changing nothing.
+    Ready(ready::Ready),
+    /// Show what would become of each service if a site were lost.
+    WhatIf(what_if::WhatIf),
+    /// Say why a service moved, or did not.
+    Explain(explain::ExplainOf),
+    /// Move a service to another site.
+    Failover(orders::MoveService),
+    /// Move a service back to where it should be.
+    Failback(orders::MoveService),
+    /// Stop automatic moves, of one service or of the fleet.
+    Pause(orders::Pause),
+    /// Allow automatic moves again.
+    Resume(orders::Resume),
+    /// List what waits for a person's answer.
+    #[command(after_help = "Examples:\n  tidegate questions\n  tidegate questions --json")]
+    Questions,
+    /// Answer a question with yes.
+    Approve(orders::Approve),
+    /// Answer a question with no.
+    Reject(orders::Reject),
+    /// After a drift: what the DNS servers say is right.
+    Adopt(orders::Settle),
+    /// After a drift: what Tidegate last wrote is right.
+    Reapply(orders::Settle),
+    /// After the brake or a freeze: automatic moves again.
+    Rearm(orders::Rearm),
+    /// Show, load, swap and roll back plugins.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tidegate plugin list\n  tidegate plugin swap failover/default policy.wasm"
+    )]
+    Plugin(plugins::Plugin),
+    /// Verify, show and export the journal.
+    #[command(subcommand, after_help = "Examples:\n  tidegate journal verify\n  tidegate journal show --service shop")]
+    Journal(journal::Journal),
+    /// Try the channels by which people are told.
+    #[command(subcommand, after_help = "Examples:\n  tidegate channel test on-call")]
+    Channel(channels::Channel),
     /// Print what completes commands in a shell.
     Completions(Completions),
+    /// Print this program's version, and the running host's.
+    #[command(after_help = "Examples:\n  tidegate version\n  tidegate version --json")]
+    Version,
+}
+
+/// `run`, and `run list` and its like.
+#[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  tidegate run --fleet fleet.toml                start the host
+  tidegate run list                              the runbooks under way and ended
+  tidegate run show r3 --watch
+  tidegate run retry r3"
+)]
+pub struct Run {
+    /// How the host runs.
+    #[command(flatten)]
+    pub host: processes::Run,
+    /// What to do with its runs; none = run the host.
+    #[command(subcommand)]
+    pub runs: Option<runs::Runs>,
 }
 
 /// `completions SHELL`.
@@ -120,17 +197,54 @@ pub fn main() -> ExitCode {
 
 /// Carries out what was typed.
 pub async fn run(arguments: Arguments, console: &Console) -> Result<Exit, Failed> {
-    let common = arguments.common;
+    let common = &arguments.common;
     match arguments.command {
         Command::Init(init) => init::run(init, common.fleet.as_deref(), console),
-        Command::Check(_) => check::run(&common, console),
+        Command::Check(check) => check::run(common, console, &check).await,
+        Command::Run(Run { runs: None, host }) => processes::host(common, host).await,
+        Command::Run(Run { runs: Some(runs), .. }) => runs::run(common, console, runs).await,
+        Command::Nameserver(nameserver) => processes::nameserver(console, nameserver).await,
+        Command::Status(status) => status::run(common, console, &status).await,
+        Command::Ready(ready) => ready::run(common, console, ready.service.as_deref()).await,
+        Command::WhatIf(what_if) => what_if::run(common, console, &what_if).await,
+        Command::Explain(explain) => explain::run(common, console, &explain).await,
+        Command::Failover(asked) => orders::move_service(common, console, &asked, orders::failover).await,
+        Command::Failback(asked) => orders::move_service(common, console, &asked, orders::failback).await,
+        Command::Pause(asked) => orders::order(common, console, &asked.into()).await,
+        Command::Resume(asked) => orders::order(common, console, &asked.into()).await,
+        Command::Questions => orders::questions(common, console).await,
+        Command::Approve(asked) => orders::order(common, console, &asked.into()).await,
+        Command::Reject(asked) => orders::order(common, console, &asked.into()).await,
+        Command::Adopt(asked) => orders::order(common, console, &Order::Adopt { service: asked.service }).await,
+        Command::Reapply(asked) => orders::order(common, console, &Order::Reapply { service: asked.service }).await,
+        Command::Rearm(asked) => orders::order(common, console, &asked.into()).await,
+        Command::Plugin(plugin) => plugins::run(common, console, plugin).await,
+        Command::Journal(journal) => journal::run(common, console, journal).await,
+        Command::Channel(channel) => channels::run(common, console, &channel).await,
         Command::Completions(completions) => complete(&completions, console),
+        Command::Version => version(common, console).await,
     }
 }
 
 /// The tree of commands, as completions and tests walk it.
 pub fn tree() -> clap::Command {
     Arguments::command()
+}
+
+/// What the running host says of itself is told where there is one.
+async fn version(common: &Common, console: &Console) -> Result<Exit, Failed> {
+    let host = match reach::host(common) {
+        Ok(client) => client.get::<serde_json::Value>("/v1/version").await.ok(),
+        Err(_) => None,
+    };
+    let running = host.as_ref().and_then(|host| host["version"].as_str());
+    let version = env!("CARGO_PKG_VERSION");
+    let known = serde_json::json!({ "version": version, "contract": tidegate_engine::CONTRACT, "host": running });
+    console.show(&known, |_, _| {
+        let running = running.map_or("no host answers".to_owned(), |running| format!("the host runs {running}"));
+        format!("tidegate {version}, contract {}; {running}", tidegate_engine::CONTRACT)
+    })?;
+    Ok(Exit::Done)
 }
 
 fn complete(completions: &Completions, console: &Console) -> Result<Exit, Failed> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tidegate_kernel::event::Refused;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -95,6 +96,18 @@ pub enum Error {
     },
 }
 
+/// An answer that was understood, and its words as they came: a newer host may say more than this version knows.
+#[derive(Clone, Debug)]
+pub struct Fetched<T> {
+    /// What was understood.
+    pub value: T,
+    /// All of it.
+    pub raw: Box<RawValue>,
+}
+
+/// A header's name and value.
+type Header = (HeaderName, String);
+
 /// Lines of an answer, as they come.
 #[derive(Debug)]
 pub struct Lines {
@@ -120,31 +133,51 @@ impl Client {
 
     /// What the host says at `path`.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let response = self.send(Method::GET, path, Bytes::new(), "").await?;
-        self.document(response).await
+        Ok(self.fetch(path).await?.value)
     }
 
-    /// What the host says at `path`, as text.
-    pub async fn text(&self, path: &str) -> Result<String, Error> {
-        let response = self.send(Method::GET, path, Bytes::new(), "").await?;
-        Ok(String::from_utf8_lossy(&self.body(response).await?).into_owned())
+    /// What the host says at `path`, and its words as they came.
+    pub async fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<Fetched<T>, Error> {
+        let response = self.request(Method::GET, path, Bytes::new(), &[]).await?;
+        self.document(response).await
     }
 
     /// Sends `value`, and reads the answer.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, value: &impl Serialize) -> Result<T, Error> {
+        Ok(self.send(path, value).await?.value)
+    }
+
+    /// Sends `value`, and reads the answer and its words as they came.
+    pub async fn send<T: DeserializeOwned>(&self, path: &str, value: &impl Serialize) -> Result<Fetched<T>, Error> {
         let body = serde_json::to_vec(value).map_err(|error| self.garbled(error))?;
-        let response = self.send(Method::POST, path, body.into(), "application/json").await?;
+        self.send_bytes(path, body, &[(CONTENT_TYPE, "application/json".to_owned())]).await
+    }
+
+    /// Sends a body of any kind, and reads the answer and its words as they came.
+    pub async fn send_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+        headers: &[Header],
+    ) -> Result<Fetched<T>, Error> {
+        let response = self.request(Method::POST, path, body.into(), headers).await?;
         self.document(response).await
     }
 
     /// What the host says at `path`, line by line.
     pub async fn lines(&self, path: &str) -> Result<Lines, Error> {
-        let response = self.send(Method::GET, path, Bytes::new(), "").await?;
+        let response = self.request(Method::GET, path, Bytes::new(), &[]).await?;
         Ok(Lines { address: self.address.clone(), body: response.into_body(), rest: Vec::new() })
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes, kind: &str) -> Result<Response<Incoming>, Error> {
-        let request = self.request(method, path, body, kind)?;
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        headers: &[Header],
+    ) -> Result<Response<Incoming>, Error> {
+        let request = self.addressed(method, path, body, headers)?;
         let stream = timeout(CONNECT_MAX, self.connect()).await.map_err(|_| Error::Silent(self.address.clone()))??;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.garbled(error))?;
@@ -156,10 +189,16 @@ impl Client {
         if response.status().is_success() { Ok(response) } else { Err(self.error(response).await) }
     }
 
-    fn request(&self, method: Method, path: &str, body: Bytes, kind: &str) -> Result<Request<Full<Bytes>>, Error> {
+    fn addressed(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        headers: &[Header],
+    ) -> Result<Request<Full<Bytes>>, Error> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, self.address.authority());
-        if !kind.is_empty() {
-            request = request.header(CONTENT_TYPE, kind);
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -193,9 +232,11 @@ impl Client {
         }
     }
 
-    async fn document<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<T, Error> {
+    async fn document<T: DeserializeOwned>(&self, response: Response<Incoming>) -> Result<Fetched<T>, Error> {
         let body = self.body(response).await?;
-        serde_json::from_slice(&body).map_err(|error| self.garbled(error))
+        let raw: Box<RawValue> = serde_json::from_slice(&body).map_err(|error| self.garbled(error))?;
+        let value = serde_json::from_str(raw.get()).map_err(|error| self.garbled(error))?;
+        Ok(Fetched { value, raw })
     }
 
     async fn body(&self, response: Response<Incoming>) -> Result<Bytes, Error> {

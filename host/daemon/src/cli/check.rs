@@ -9,15 +9,19 @@ use tidegate_kernel::fleet::{self, Finding, Fleet, Level, Outlook, Problem, Site
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::text::{Cell, Table, Tone, cell, paint};
-use crate::cli::{Common, reach};
+use crate::cli::{Common, reach, ready};
 
 /// `check`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate check                                 every problem with file, line and column, and what to do
   tidegate check --fleet next.toml               before it is put in place
-  tidegate check --json | jq '.survival[] | select(.outlook == \"asks\")'")]
-pub struct Check {}
+  tidegate check --online                        and whether a move would work now: asks the running host")]
+pub struct Check {
+    /// Ask the running host as well: credentials, grants, zones, targets.
+    #[arg(long)]
+    pub online: bool,
+}
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,13 +56,14 @@ pub struct Loss {
 }
 
 /// Reads the file, says all that is wrong with it, and what it promises.
-pub fn run(common: &Common, console: &Console) -> Result<Exit, Failed> {
+pub async fn run(common: &Common, console: &Console, asked: &Check) -> Result<Exit, Failed> {
     let path = reach::fleet_file(common)?;
     let report = report(&path);
     console.show(&report, |report, _| page(report))?;
     match report.usable {
         false => Ok(Exit::Usage),
         true if report.findings.iter().any(|finding| finding.severity == Level::Error) => Ok(Exit::Failed),
+        true if asked.online => ready::run(common, console, None).await,
         true => Ok(Exit::Done),
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cli::failed::Failed;
 use crate::cli::text::{Tone, paint};
 use crate::cli::times::Times;
+use crate::client::Fetched;
 
 /// Clears the terminal and goes to its top left corner.
 const REDRAW: &str = "\u{1b}[H\u{1b}[2J";
@@ -51,13 +52,25 @@ impl Console {
         }
     }
 
-    /// Prints `value` again, in place of what it was before where that can be done.
-    pub fn redraw<T: Serialize>(&self, value: &T, render: impl FnOnce(&T, &Times) -> String) -> Result<(), Failed> {
+    /// Prints what a host said: as it came, or as `render` puts it for people.
+    pub fn show_fetched<T>(
+        &self,
+        fetched: &Fetched<T>,
+        render: impl FnOnce(&T, &Times) -> String,
+    ) -> Result<(), Failed> {
+        match self.json {
+            true => self.document(&fetched.raw),
+            false => self.say(&render(&fetched.value, &self.times)),
+        }
+    }
+
+    /// Prints what a host said now, in place of what it said before where that can be done.
+    pub fn redraw<T>(&self, fetched: &Fetched<T>, render: impl FnOnce(&T, &Times) -> String) -> Result<(), Failed> {
         if !self.json && io::stdout().is_terminal() {
             self.say(REDRAW)?;
         }
         let now = Times::of_this_machine();
-        self.show(value, |value, times| render(value, &times.moved_to(now.now())))
+        self.show_fetched(fetched, |value, times| render(value, &times.moved_to(now.now())))
     }
 
     /// Prints one JSON document on one line.

@@ -90,7 +90,7 @@ impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
         for (name, text) in [("where", &self.place), ("unchanged", &self.unchanged), ("next", &self.next)] {
-            if let Some(text) = text {
+            if let Some(text) = text.as_ref().filter(|text| !text.is_empty()) {
                 write!(f, "\n  {name}: {}", text.replace('\n', "\n    "))?;
             }
         }

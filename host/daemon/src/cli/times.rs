@@ -51,6 +51,11 @@ impl Times {
         self.local(at).strftime("%H:%M:%S%.3f").to_string()
     }
 
+    /// `2026-11-20 CET`: what [`Times::clock`] leaves out.
+    pub fn day(&self, at: contract::Timestamp) -> String {
+        self.local(at).strftime("%Y-%m-%d %Z").to_string()
+    }
+
     /// `4 min ago`, or `in 4 min`.
     pub fn distance(&self, at: contract::Timestamp) -> String {
         match at.checked_sub(self.now) {

@@ -1,0 +1,337 @@
+//! `tidegate plugin`: what is in the slots, what a file is, and how one takes another's place.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use http::header::{CONTENT_TYPE, HeaderName};
+use serde::{Deserialize, Serialize};
+use tidegate_engine::inspect::{self, MAX_FILE};
+use tidegate_engine::{Engine, EngineConfig, Inspected, Refusal, RevisionSpec};
+use tidegate_kernel::contract::{Manifest, Want};
+use tidegate_kernel::event::Revision;
+
+use crate::cli::console::Console;
+use crate::cli::failed::{Exit, Failed};
+use crate::cli::text::{Table, Tone, cell, facts, paint};
+use crate::cli::{Common, reach};
+use crate::client::encode;
+
+/// Carries the settings of a component that is sent as its bytes.
+const SETTINGS: HeaderName = HeaderName::from_static("tidegate-settings");
+
+/// What can be done with plugins.
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// List the slots and what is in them.
+    #[command(after_help = "Examples:\n  tidegate plugin list\n  tidegate plugin list --json")]
+    List,
+    /// Show what a file is, without a host, or what is in a slot.
+    Inspect(Inspect),
+    /// Check a candidate as a swap would, and keep it beside the active revision.
+    Load(Load),
+    /// Put a candidate in the active revision's place, while everything runs.
+    Swap(Swap),
+    /// Put the revision before in the active one's place.
+    Rollback(Rollback),
+}
+
+/// `plugin inspect FILE|SLOT`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate plugin inspect policy.wasm            what it is, what it wants, its digest
+  tidegate plugin inspect builtin:dns-rfc2136
+  tidegate plugin inspect failover/default       what runs in the slot, asks the host")]
+pub struct Inspect {
+    /// A file, builtin:NAME, or a slot.
+    #[arg(value_name = "FILE|SLOT")]
+    pub subject: String,
+}
+
+/// `plugin load SLOT PLUGIN`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate plugin load failover/default policy.wasm
+  tidegate plugin swap failover/default          puts what was loaded into service")]
+pub struct Load {
+    /// The slot.
+    pub slot: String,
+    /// A component's file, or builtin:NAME.
+    pub plugin: String,
+    /// Its settings, a JSON file [default: the slot's present ones].
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+}
+
+/// `plugin swap SLOT [PLUGIN]`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate plugin swap failover/default policy.wasm
+  tidegate plugin swap failover/default policy.wasm --settings patient.json
+  tidegate plugin swap failover/default          the candidate that was loaded")]
+pub struct Swap {
+    /// The slot.
+    pub slot: String,
+    /// A component's file, or builtin:NAME [default: the candidate that was loaded].
+    pub plugin: Option<String>,
+    /// Its settings, a JSON file [default: the slot's present ones].
+    #[arg(long, value_name = "FILE", requires = "plugin")]
+    pub settings: Option<PathBuf>,
+}
+
+/// `plugin rollback SLOT`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate plugin rollback failover/default")]
+pub struct Rollback {
+    /// The slot.
+    pub slot: String,
+}
+
+/// One slot, as the host shows it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Slot {
+    /// Its name.
+    pub slot: String,
+    /// Where what runs came from.
+    pub plugin: String,
+    /// What runs.
+    pub revision: Revision,
+    /// What the operator gives it.
+    pub grants: Vec<String>,
+    /// What it wants and was not given.
+    pub missing_grants: Vec<String>,
+    /// Differs from what the fleet file says, until the next start.
+    pub swapped: bool,
+    /// Digest of what a rollback would bring back.
+    pub previous: Option<String>,
+    /// Loaded and not in service.
+    pub candidate: Option<Candidate>,
+}
+
+/// What a swap would put into service.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Candidate {
+    /// Of the component.
+    pub digest: String,
+    /// What it calls itself.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What a file is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outline {
+    /// Seen from outside.
+    #[serde(flatten)]
+    pub inspected: Inspected,
+    /// What it says of itself; none if it does not load with empty settings.
+    pub manifest: Option<Manifest>,
+    /// Why it does not.
+    pub refused: Option<Refusal>,
+}
+
+/// Carries out one of them.
+pub async fn run(common: &Common, console: &Console, asked: Plugin) -> Result<Exit, Failed> {
+    match asked {
+        Plugin::List => list(common, console).await,
+        Plugin::Inspect(Inspect { subject }) => inspect_one(common, console, &subject).await,
+        Plugin::Load(Load { slot, plugin, settings }) => {
+            change(common, console, &slot, "load", Some(&plugin), settings.as_deref()).await
+        }
+        Plugin::Swap(Swap { slot, plugin, settings }) => {
+            change(common, console, &slot, "swap", plugin.as_deref(), settings.as_deref()).await
+        }
+        Plugin::Rollback(Rollback { slot }) => change(common, console, &slot, "rollback", None, None).await,
+    }
+}
+
+/// The list of slots; what lacks a grant or differs from the fleet file is marked.
+pub fn table(slots: &[Slot]) -> String {
+    let mut table = Table::new(["slot", "plugin", "version", "digest", "notes"]);
+    for slot in slots {
+        let (notes, tone) = notes(slot);
+        table.row([
+            cell(&slot.slot, Tone::Title),
+            slot.revision.name.as_str().into(),
+            slot.revision.version.as_str().into(),
+            short(&slot.revision.digest).into(),
+            cell(notes, tone),
+        ]);
+    }
+    table.render()
+}
+
+/// What a file is, for people.
+pub fn outline(outline: &Outline) -> String {
+    let Inspected { world, contract, digest, size, .. } = &outline.inspected;
+    let mut lines = vec![
+        ("world", world.to_string()),
+        ("contract", contract.clone()),
+        ("digest", digest.clone()),
+        ("size", format!("{} KiB", size.div_ceil(1024))),
+    ];
+    if let Some(manifest) = &outline.manifest {
+        lines.push(("name", format!("{} {}", manifest.name, manifest.version)));
+        lines.push(("summary", manifest.summary.clone()));
+        lines.extend(manifest.wants.iter().map(|want| ("wants", wanted(want))));
+    }
+    if let Some(refused) = &outline.refused {
+        lines.push(("settings", paint(format!("needs some: {}", refused.why), Tone::Warning)));
+    }
+    facts(lines)
+}
+
+async fn list(common: &Common, console: &Console) -> Result<Exit, Failed> {
+    let slots = reach::host(common)?.fetch::<Vec<Slot>>("/v1/plugins").await?;
+    console.show_fetched(&slots, |slots, _| table(slots))?;
+    Ok(Exit::Done)
+}
+
+/// A slot's name is asked of the host, unless a file is called so.
+async fn inspect_one(common: &Common, console: &Console, subject: &str) -> Result<Exit, Failed> {
+    let is_slot = subject.contains('/') && !subject.ends_with(".wasm") && !Path::new(subject).exists();
+    if is_slot {
+        let slot = reach::host(common)?.fetch::<Slot>(&format!("/v1/plugins/{}", encode(subject))).await?;
+        console.show_fetched(&slot, |slot, _| one_slot(slot))?;
+        return Ok(Exit::Done);
+    }
+    let bytes = component(subject)?;
+    let inspected = inspect::inspect(&bytes, MAX_FILE, MAX_FILE).map_err(|refusal| refused(&refusal, subject))?;
+    console.progress("compiling it, to ask what it says of itself");
+    let (manifest, refusal) = describe(&inspected, subject, bytes).await?;
+    console.show(&Outline { inspected, manifest, refused: refusal }, |found, _| outline(found))?;
+    Ok(Exit::Done)
+}
+
+/// What it says of itself; it is loaded as the engine would load it, with empty settings and no grant.
+async fn describe(
+    inspected: &Inspected,
+    source: &str,
+    bytes: Vec<u8>,
+) -> Result<(Option<Manifest>, Option<Refusal>), Failed> {
+    let config = EngineConfig { policy_workers: 1, ..EngineConfig::default() };
+    let engine = Engine::start(config).await.map_err(|refusal| refused(&refusal, source))?;
+    let slot = format!("{}/inspected", inspected.world.slot_prefix());
+    let spec = RevisionSpec {
+        slot,
+        source: source.to_owned(),
+        bytes,
+        settings: serde_json::json!({}),
+        ..RevisionSpec::default()
+    };
+    Ok(match engine.stage(spec).await {
+        Ok(staged) => (Some(staged.manifest().clone()), None),
+        Err(refusal) => (None, Some(refusal)),
+    })
+}
+
+async fn change(
+    common: &Common,
+    console: &Console,
+    slot: &str,
+    verb: &str,
+    plugin: Option<&str>,
+    settings: Option<&Path>,
+) -> Result<Exit, Failed> {
+    let client = reach::host(common)?;
+    let path = format!("/v1/plugins/{}/{verb}", encode(slot));
+    let settings = settings.map(read_settings).transpose()?;
+    console.progress("the host verifies, compiles and tests it; what runs goes on meanwhile");
+    let shown = match plugin {
+        None => client.send_bytes::<Slot>(&path, Vec::new(), &[]).await?,
+        Some(named) if named.starts_with("builtin:") => {
+            client.send::<Slot>(&path, &serde_json::json!({ "plugin": named, "settings": settings })).await?
+        }
+        Some(file) => {
+            let mut headers = vec![(CONTENT_TYPE, "application/wasm".to_owned())];
+            headers.extend(settings.map(|settings| (SETTINGS, settings.to_string())));
+            client.send_bytes::<Slot>(&path, component(file)?, &headers).await?
+        }
+    };
+    console.show_fetched(&shown, |slot, _| one_slot(slot))?;
+    Ok(Exit::Done)
+}
+
+/// A component's bytes, from its file or from those that come with the program.
+fn component(plugin: &str) -> Result<Vec<u8>, Failed> {
+    match plugin.strip_prefix("builtin:") {
+        Some(name) => {
+            let known = || tidegate_plugins::all().iter().map(|builtin| builtin.name).collect::<Vec<_>>().join(", ");
+            let builtin = tidegate_plugins::find(name);
+            let none = || {
+                Failed::usage(format!("no plugin of that name comes with tidegate: {name}"))
+                    .next(format!("there are: {}", known()))
+            };
+            builtin.map(|builtin| builtin.bytes.to_vec()).ok_or_else(none)
+        }
+        None => inspect::read(Path::new(plugin), MAX_FILE).map_err(|refusal| refused(&refusal, plugin)),
+    }
+}
+
+fn read_settings(path: &Path) -> Result<serde_json::Value, Failed> {
+    let wrong = |error: String| {
+        Failed::usage(format!("the settings cannot be used: {error}"))
+            .at(path.display())
+            .unchanged("nothing was swapped")
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+fn refused(refusal: &Refusal, source: &str) -> Failed {
+    Failed::usage(format!("{}: {}", refusal.what, refusal.why))
+        .at(source)
+        .unchanged(&refusal.unchanged)
+        .next(&refusal.next)
+}
+
+fn one_slot(slot: &Slot) -> String {
+    let Revision { number, name, version, digest, settings, .. } = &slot.revision;
+    let mut lines = vec![
+        ("slot", paint(&slot.slot, Tone::Title)),
+        ("runs", format!("{name} {version}, revision {number}, from {}", slot.plugin)),
+        ("digest", digest.clone()),
+        ("settings", settings.clone()),
+    ];
+    lines.extend(slot.grants.iter().map(|grant| ("granted", grant.clone())));
+    lines.extend(slot.missing_grants.iter().map(|grant| ("not granted", paint(grant, Tone::Warning))));
+    lines.extend(slot.previous.iter().map(|digest| ("rollback to", digest.clone())));
+    lines.extend(
+        slot.candidate.iter().map(|next| ("loaded", format!("{} {}, {}", next.name, next.version, next.digest))),
+    );
+    if slot.swapped {
+        lines.push((
+            "differs",
+            paint("the fleet file says something else, and holds again at the next start", Tone::Warning),
+        ));
+    }
+    facts(lines)
+}
+
+fn notes(slot: &Slot) -> (String, Tone) {
+    let mut notes = Vec::new();
+    if !slot.missing_grants.is_empty() {
+        notes.push(format!("not granted: {}", slot.missing_grants.join(", ")));
+    }
+    if slot.swapped {
+        notes.push("differs from the fleet file".to_owned());
+    }
+    notes.extend(slot.candidate.iter().map(|next| format!("{} {} is loaded beside it", next.name, next.version)));
+    (notes.join("; "), Tone::Warning)
+}
+
+fn wanted(want: &Want) -> String {
+    match want {
+        Want::Connect(to) => to.clone(),
+        Want::Secret(name) => format!("secret:{name}"),
+        Want::Directory(name) => format!("directory:{name}"),
+        Want::Command(name) => format!("command:{name}"),
+    }
+}
+
+fn short(digest: &str) -> String {
+    digest.chars().take("sha256:".len() + 12).collect()
+}

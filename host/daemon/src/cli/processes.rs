@@ -1,0 +1,181 @@
+//! The commands that stay: the host and the name server.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use tidegate_nameserver::{Nameserver, NameserverConfig, TsigAlgorithm, TsigKey};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::console::Console;
+use crate::cli::failed::{Exit, Failed};
+use crate::cli::{Common, reach};
+use crate::{agent, host};
+
+/// `run`, without a word behind it.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Where compiled plugins are kept [default: in the state directory].
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Threads that policies are decided on [default: one for each processor, two at most].
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// How the log is written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    pub log: LogFormat,
+}
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object on each line.
+    Json,
+}
+
+/// `nameserver`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  openssl rand -base64 32 > dns.key
+  tidegate nameserver --listen 127.0.0.1:5353 --zone example.test --key-file dns.key
+  tidegate nameserver --listen 10.0.0.53:53 --zone example.test --key-file dns.key --state /var/lib/tidegate/zone")]
+pub struct NameserverOf {
+    /// Where it answers, over UDP and TCP.
+    #[arg(long, value_name = "ADDRESS:PORT", required = true)]
+    pub listen: Vec<SocketAddr>,
+    /// The zone that it answers for.
+    #[arg(long)]
+    pub zone: String,
+    /// File with the TSIG key of those who may update the zone, in base64.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: PathBuf,
+    /// The TSIG key's name.
+    #[arg(long, default_value = "tidegate")]
+    pub key_name: String,
+    /// How updates are signed.
+    #[arg(long, value_enum, default_value_t = Algorithm::HmacSha256)]
+    pub algorithm: Algorithm,
+    /// File that keeps the zone across restarts [default: updates are forgotten at the end].
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// How the log is written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    pub log: LogFormat,
+}
+
+/// How updates are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Algorithm {
+    /// The usual choice.
+    HmacSha256,
+    /// HMAC with SHA-384.
+    HmacSha384,
+    /// HMAC with SHA-512.
+    HmacSha512,
+}
+
+/// Runs a host until it is told to stop.
+pub async fn host(common: &Common, run: Run) -> Result<Exit, Failed> {
+    let fleet = reach::fleet_file(common)?;
+    // Read here as well, so that every problem is told as `check` tells it.
+    reach::fleet_at(&fleet)?;
+    log(run.log);
+    let options = host::Options { cache: run.cache, workers: run.workers, ..host::Options::default() };
+    host::run(&fleet, options).await?;
+    Ok(Exit::Done)
+}
+
+/// Runs the embedded name server until it is told to stop.
+pub async fn nameserver(console: &Console, asked: NameserverOf) -> Result<Exit, Failed> {
+    let key = TsigKey { name: asked.key_name, algorithm: asked.algorithm.into(), secret: key(&asked.key_file)? };
+    log(asked.log);
+    let zone = asked.zone.clone();
+    let config = NameserverConfig {
+        listen: asked.listen,
+        zone: asked.zone,
+        keys: vec![key],
+        records: Vec::new(),
+        state: asked.state,
+    };
+    let running = Nameserver::start(config).await?;
+    let addresses: Vec<String> = running.local_addrs().iter().map(SocketAddr::to_string).collect();
+    console.show(&serde_json::json!({ "zone": zone, "listening": addresses }), |_, _| {
+        format!("answering for {zone} on {}", addresses.join(", "))
+    })?;
+    agent::told_to_stop().await?;
+    running.stop().await?;
+    Ok(Exit::Done)
+}
+
+/// Says what happens on standard error; RUST_LOG chooses how much.
+fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Human => {
+            log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_target(false).init()
+        }
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+fn key(path: &Path) -> Result<Vec<u8>, Failed> {
+    let text = reach::token(path)?;
+    let wrong = || {
+        Failed::usage("the TSIG key is not in base64")
+            .at(path.display())
+            .next("make one with `openssl rand -base64 32`")
+    };
+    from_base64(&text).filter(|bytes| !bytes.is_empty()).ok_or_else(wrong)
+}
+
+/// Standard alphabet; padding may be left out.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let text = text.trim_end_matches('=');
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
+    for letter in text.bytes() {
+        let value = ALPHABET.iter().position(|known| *known == letter)?;
+        bits = (bits << 6) | u32::try_from(value).ok()?;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    (count < 6 && bits == 0).then_some(bytes)
+}
+
+impl From<Algorithm> for TsigAlgorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::HmacSha256 => TsigAlgorithm::HmacSha256,
+            Algorithm::HmacSha384 => TsigAlgorithm::HmacSha384,
+            Algorithm::HmacSha512 => TsigAlgorithm::HmacSha512,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::from_base64;
+
+    #[test]
+    fn reads_keys_as_openssl_and_keymgr_print_them() {
+        let table: [(&str, Option<&[u8]>); 7] = [
+            ("", Some(b"")),
+            ("Zg==", Some(b"f")),
+            ("Zm8=", Some(b"fo")),
+            ("Zm9vYmFy", Some(b"foobar")),
+            ("Zm9vYg", Some(b"foob")),
+            ("Zm9v YmFy", None),
+            ("Zh==", None),
+        ];
+        for (text, bytes) in table {
+            assert_eq!(from_base64(text).as_deref(), bytes, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `tidegate ready`: whether a move would work now, checked without changing anything.
+
+use clap::Args;
+use serde::Deserialize;
+use tidegate_kernel::contract::Reason;
+
+use crate::cli::console::Console;
+use crate::cli::failed::{Exit, Failed};
+use crate::cli::text::{Table, Tone, cell, paint};
+use crate::cli::{Common, reach};
+use crate::client::encode;
+
+/// `ready [SERVICE]`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate ready                                 every credential, grant, zone, target and capacity of every service
+  tidegate ready shop && echo 'a move would work'")]
+pub struct Ready {
+    /// One service [default: all].
+    pub service: Option<String>,
+}
+
+/// One service, as the host checked it now.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Checked {
+    /// The service.
+    pub service: String,
+    /// What a move would fail on; empty = ready.
+    pub blockers: Vec<Reason>,
+}
+
+/// Asks the host to check, and shows what it found; the exit code says whether all are ready.
+pub async fn run(common: &Common, console: &Console, service: Option<&str>) -> Result<Exit, Failed> {
+    let client = reach::host(common)?;
+    console.progress("checking what a move would need");
+    let query = service.map(|service| format!("?service={}", encode(service))).unwrap_or_default();
+    let checked = client.fetch::<Vec<Checked>>(&format!("/v1/ready{query}")).await?;
+    console.show_fetched(&checked, |checked, _| page(checked))?;
+    let all = checked.value.iter().all(|service| service.blockers.is_empty());
+    Ok(if all { Exit::Done } else { Exit::Failed })
+}
+
+/// What is not ready first.
+pub fn page(checked: &[Checked]) -> String {
+    let mut table = Table::new(["service", "ready", "because"]);
+    let (ready, blocked): (Vec<&Checked>, Vec<&Checked>) =
+        checked.iter().partition(|service| service.blockers.is_empty());
+    for service in &blocked {
+        for (index, reason) in service.blockers.iter().enumerate() {
+            let name = if index == 0 { service.service.as_str() } else { "" };
+            let verdict = if index == 0 { cell("no", Tone::Bad) } else { "".into() };
+            table.row([cell(name, Tone::Title), verdict, format!("{} [{}]", reason.text, reason.code).into()]);
+        }
+    }
+    for service in &ready {
+        table.row([cell(&service.service, Tone::Title), cell("yes", Tone::Good), "".into()]);
+    }
+    table.render() + &paint(format!("\n{} of {} ready\n", ready.len(), checked.len()), Tone::Quiet)
+}
