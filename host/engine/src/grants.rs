@@ -121,6 +121,9 @@ pub struct Gate {
 /// So many answered addresses are remembered per slot; a plugin that needs more has its oldest names asked again.
 const ANSWERS_KEPT: usize = 4_096;
 
+/// As a want: whichever secrets or commands the operator gives, whose names the operator chooses. As a grant it means nothing.
+const ANY: &str = "*";
+
 impl Scheme {
     fn as_str(self) -> &'static str {
         match self {
@@ -315,9 +318,10 @@ impl Gate {
         let given = |want: &Want| match want {
             Want::Connect(text) => Pattern::of_want(text)
                 .is_ok_and(|want| self.grants.connect.iter().any(|grant| grant.scheme == want.scheme)),
-            Want::Secret(name) => self.grants.secrets.contains(name),
+            // Which ones "*" comes to is the operator's choice; none of them may be needed.
+            Want::Secret(name) => name == ANY || self.grants.secrets.contains(name),
             Want::Directory(name) => self.grants.directories.contains_key(name),
-            Want::Command(name) => self.grants.commands.contains(name),
+            Want::Command(name) => name == ANY || self.grants.commands.contains(name),
         };
         self.wanted.iter().filter(|want| !given(want)).cloned().collect()
     }
@@ -336,7 +340,7 @@ impl Gate {
             pattern.reaches(scheme, to.port())
                 && (pattern.covers(address)
                     || (want && pattern.host == Host::Any)
-                    || answered.iter().any(|name| pattern.names(name)))
+                    || answered.iter().any(|name| pattern.names(name) && (want || by_name_alone(name, address))))
         };
         let wanted = self.wants.iter().any(|want| by(want, true));
         let granted = self.grants.connect.iter().any(|grant| by(grant, false));
@@ -354,18 +358,7 @@ impl Gate {
     /// The admitted addresses of a granted name.
     pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
         self.name(name)?;
-        let name = normal(name);
-        let found =
-            self.resolver.resolve(&name).await.map_err(|error| Failure::NotFound(format!("{name}: {error}")))?;
-        let addresses: Vec<IpAddr> =
-            found.iter().map(IpAddr::to_canonical).filter(|address| self.admits(&name, *address)).collect();
-        if addresses.is_empty() && !found.is_empty() {
-            return Err(self
-                .deny(format!("{name} leads to {found:?}, which is not public and not granted by address"))
-                .into());
-        }
-        self.remember(&name, &addresses);
-        Ok(addresses)
+        self.look_up(&normal(name), None).await
     }
 
     /// Where an HTTP request may be sent: the addresses, resolved and checked now, that the sender has to use.
@@ -380,18 +373,24 @@ impl Gate {
         let named = |pattern: &Pattern| pattern.reaches(scheme, port) && pattern.names(&name);
         let (wanted, granted) = (self.wants.iter().any(named), self.grants.connect.iter().any(named));
         self.both(wanted, granted, || format!("{}://{name}:{port}", scheme.as_str()))?;
-        Ok(self.resolve(&name).await?.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+        let addresses = self.look_up(&name, Some((scheme, port))).await?;
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    }
+
+    /// Serving is not for plugins: nobody may connect to one.
+    pub(crate) fn serve(&self, at: SocketAddr) -> Denied {
+        self.deny(format!("listening at {at} is for no plugin (slot {})", self.slot))
     }
 
     /// May this secret be read?
     pub fn secret(&self, name: &str) -> Result<(), Denied> {
-        let wanted = self.wanted.contains(&Want::Secret(name.to_owned()));
+        let wanted = [name, ANY].iter().any(|name| self.wanted.contains(&Want::Secret((*name).to_owned())));
         self.both(wanted, self.grants.secrets.contains(name), || format!("secret {name}"))
     }
 
     /// May this command be run?
     pub fn command(&self, name: &str) -> Result<(), Denied> {
-        let wanted = self.wanted.contains(&Want::Command(name.to_owned()));
+        let wanted = [name, ANY].iter().any(|name| self.wanted.contains(&Want::Command((*name).to_owned())));
         self.both(wanted, self.grants.commands.contains(name), || format!("command {name}"))
     }
 
@@ -405,11 +404,27 @@ impl Gate {
             .map(|(name, directory)| (name.as_str(), directory))
     }
 
-    fn admits(&self, name: &str, address: IpAddr) -> bool {
-        let localhost = name == "localhost" && address.is_loopback();
-        is_public(address)
-            || localhost
-            || self.grants.connect.iter().any(|grant| matches!(grant.host, Host::Range(..)) && grant.covers(address))
+    async fn look_up(&self, name: &str, at: Option<(Scheme, u16)>) -> Result<Vec<IpAddr>, Failure> {
+        let found = self.resolver.resolve(name).await.map_err(|error| Failure::NotFound(format!("{name}: {error}")))?;
+        let found = found.iter().map(IpAddr::to_canonical);
+        let (admitted, other): (Vec<_>, Vec<_>) = found.partition(|address| self.admits(name, *address, at));
+        if admitted.is_empty() && !other.is_empty() {
+            let denied =
+                self.deny(format!("{name} leads to {other:?}, which is not public and not granted by address"));
+            return Err(denied.into());
+        }
+        self.remember(name, &admitted);
+        Ok(admitted)
+    }
+
+    /// Whether a granted name may lead there; without a place (a bare look-up) some grant of the address is enough,
+    /// because the connection itself is checked again.
+    fn admits(&self, name: &str, address: IpAddr, at: Option<(Scheme, u16)>) -> bool {
+        let by_address = |grant: &Pattern| {
+            let there = at.is_none_or(|(scheme, port)| grant.reaches(scheme, port));
+            there && matches!(grant.host, Host::Range(..)) && grant.covers(address)
+        };
+        by_name_alone(name, address) || self.grants.connect.iter().any(by_address)
     }
 
     fn remember(&self, name: &str, addresses: &[IpAddr]) {
@@ -447,6 +462,11 @@ impl fmt::Debug for Gate {
             .field("grants", &self.grants)
             .finish_non_exhaustive()
     }
+}
+
+/// A name opens public addresses; `localhost` opens what it says.
+fn by_name_alone(name: &str, address: IpAddr) -> bool {
+    is_public(address) || (name == "localhost" && address.is_loopback())
 }
 
 fn normal(name: &str) -> String {

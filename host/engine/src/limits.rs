@@ -53,7 +53,7 @@ limits! {
     /// Units of work of one policy call, counted exactly: the same request always uses the same. Providers have `cpu`.
     fuel: u64 = 20_000_000, 0;
     /// The longest that one call may take, whatever it does.
-    wall_clock: Span = ms(250), ms(10_000);
+    wall_clock: Span = ms(1_000), ms(10_000);
     /// The longest that a provider may compute without calling the host.
     cpu: Span = ms(250), ms(1_000);
     /// All linear memories of an instance together.

@@ -84,6 +84,12 @@ impl Log {
     }
 }
 
+/// What a plugin said before it crashed, without what its runtime adds for whoever has a debugger.
+pub(crate) fn last_words(lines: &[Line]) -> String {
+    let said = lines.iter().rev().find(|line| !line.text.starts_with("note: run with `RUST_BACKTRACE"));
+    said.map(|line| format!("; it last said: {}", line.text)).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

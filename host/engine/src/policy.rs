@@ -11,6 +11,7 @@ pub(crate) mod workers;
 use crate::{
     bindings::policies::exports::tidegate::dr::{failover_policy, plugin},
     limits::Limits,
+    log::last_words,
     meter::NotForPolicies,
     metrics::Counters,
     question::{Decided, PolicyFault, Question},
@@ -258,8 +259,7 @@ fn fault(error: &wasmtime::Error, host: &mut PolicyHost, limits: &Limits) -> Pol
     if cause.contains("fuel allocated for hostcalls") {
         return PolicyFault::Limit(format!("output: {}, or transfer: {}", limits.output, limits.transfer));
     }
-    let last = host.lines().pop().map(|line| format!("; it last said: {}", line.text)).unwrap_or_default();
-    PolicyFault::Trapped(format!("{cause}{last}"))
+    PolicyFault::Trapped(format!("{cause}{}", last_words(&host.lines())))
 }
 
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -14,6 +14,7 @@ use crate::{
     grants::{BoxFuture, Gate},
     http::Sender,
     limits::Limits,
+    log::last_words,
     refusal::Refusal,
     translate,
     world::World,
@@ -211,7 +212,7 @@ pub(crate) fn store(
 /// What stopped a provider, for the log and for people.
 pub(crate) fn stopped(error: &wasmtime::Error, host: Option<&mut ProviderHost>) -> String {
     let hit = host.as_ref().and_then(|host| host.meter.hit).map(|hit| format!("it ran into a limit: {hit}"));
-    let last = host.and_then(ProviderHost::flush_log).map(|line| format!("; it last said: {line}")).unwrap_or_default();
+    let last = host.map(|host| last_words(&host.flush_log())).unwrap_or_default();
     hit.unwrap_or_else(|| format!("it crashed: {}{last}", error.root_cause()))
 }
 

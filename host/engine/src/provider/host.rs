@@ -7,17 +7,27 @@ use crate::{
     grants::{BoxFuture, Gate, Scheme},
     http::Sender,
     limits::Limits,
-    log::{Level, Log},
+    log::{Level, Line, Log},
     meter::{Hit, Meter},
     ticker::TICK,
 };
-use std::{net::SocketAddr, sync::Arc};
+use bytes::Bytes;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tidegate_kernel::contract::{Failure, Millis, Output};
+use tokio::io::AsyncWrite;
 use wasmtime::{
     StoreContextMut, UpdateDeadline,
     component::{HasSelf, Linker, ResourceTable},
 };
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView, sockets::SocketAddrUse};
+use wasmtime_wasi::{
+    FsPerms, WasiCtx, WasiCtxView, WasiView,
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+    sockets::SocketAddrUse,
+};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Where secrets come from. Asked for each time, so that today's value is the one that counts.
@@ -61,7 +71,7 @@ pub struct Outside {
 /// The state of one instance.
 pub(crate) struct ProviderHost {
     pub(crate) meter: Meter,
-    pub(crate) log: Log,
+    log: Arc<Mutex<Log>>,
     pub(super) table: ResourceTable,
     pub(super) gate: Arc<Gate>,
     slot: Arc<str>,
@@ -109,13 +119,14 @@ impl ProviderHost {
     ) -> wasmtime::Result<Self> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources as usize);
+        let log = Arc::new(Mutex::new(Log::new(limits.log.0)));
         Ok(ProviderHost {
             meter: Meter::new(*limits),
-            log: Log::new(limits.log.0),
+            wasi: wasi(gate, &log)?,
+            log,
             table,
             gate: gate.clone(),
             slot: slot.clone(),
-            wasi: wasi(gate)?,
             http: WasiHttpCtx::new(),
             sender,
             outside: outside.clone(),
@@ -146,19 +157,18 @@ impl ProviderHost {
         Ok(UpdateDeadline::Yield(1))
     }
 
-    /// Hands the lines of a finished call to the host's own log, and returns the last.
-    pub(crate) fn flush_log(&mut self) -> Option<String> {
-        let mut last = None;
-        for line in self.log.take(self.limits.log.0) {
+    /// Hands the lines of a finished call to the host's own log, and returns them.
+    pub(crate) fn flush_log(&mut self) -> Vec<Line> {
+        let lines = lock(&self.log).take(self.limits.log.0);
+        for line in &lines {
             match line.level {
                 Level::Debug => tracing::debug!(slot = %self.slot, "{}", line.text),
                 Level::Info => tracing::info!(slot = %self.slot, "{}", line.text),
                 Level::Warn => tracing::warn!(slot = %self.slot, "{}", line.text),
                 Level::Error => tracing::error!(slot = %self.slot, "{}", line.text),
             }
-            last = Some(line.text);
         }
-        last
+        lines
     }
 }
 
@@ -173,8 +183,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<ProviderHost>) -> wasmtime::Resu
 }
 
 /// An empty environment, the granted directories, and sockets behind the gate.
-fn wasi(gate: &Arc<Gate>) -> wasmtime::Result<WasiCtx> {
+fn wasi(gate: &Arc<Gate>, log: &Arc<Mutex<Log>>) -> wasmtime::Result<WasiCtx> {
     let mut wasi = WasiCtx::builder();
+    wasi.stdout(Printed(log.clone())).stderr(Printed(log.clone()));
     for (name, directory) in gate.directories() {
         let perms = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
         wasi.preopened_dir(&directory.path, name, perms)?;
@@ -187,11 +198,57 @@ fn wasi(gate: &Arc<Gate>) -> wasmtime::Result<WasiCtx> {
     Ok(wasi.build())
 }
 
+/// Standard output and error: both are the provider talking.
+struct Printed(Arc<Mutex<Log>>);
+
+fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl IsTerminal for Printed {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Printed {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(Printed(self.0.clone()))
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Printed {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Printed {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        lock(&self.0).print(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
 fn admit(gate: &Gate, address: SocketAddr, usage: SocketAddrUse) -> bool {
     match usage {
         // Every connection binds to a free port of its own first; a port that others could find is not for plugins.
-        SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => address.port() == 0,
-        SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => false,
+        SocketAddrUse::TcpBind | SocketAddrUse::UdpBind if address.port() == 0 => true,
+        SocketAddrUse::TcpBind | SocketAddrUse::UdpBind | SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => {
+            gate.serve(address);
+            false
+        }
         SocketAddrUse::TcpConnect => gate.socket(Scheme::Tcp, address).is_ok(),
         SocketAddrUse::UdpSend | SocketAddrUse::UdpReceive => gate.socket(Scheme::Udp, address).is_ok(),
     }
@@ -213,7 +270,7 @@ impl types::Host for ProviderHost {}
 
 impl log::Host for ProviderHost {
     fn write(&mut self, level: log::Level, text: String) -> wasmtime::Result<()> {
-        self.log.line(Level::from(level), text);
+        lock(&self.log).line(Level::from(level), text);
         Ok(())
     }
 }

@@ -332,3 +332,21 @@ pub(crate) async fn unpanicking<T>(work: impl Future<Output = T>) -> Result<T, S
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_host_ends_the_call_and_not_the_host() {
+        let found = unpanicking(async {
+            tokio::task::yield_now().await;
+            if true {
+                panic!("in an import");
+            }
+        })
+        .await;
+        assert!(found.unwrap_err().contains("in an import"));
+        assert_eq!(unpanicking(async { 7 }).await, Ok(7));
+    }
+}

@@ -1,8 +1,8 @@
 //! What gets in: only a component of the world that the slot takes, and everything else is refused by name.
 
+use crate::support::{connect, decide, engine, policy, policy_slot, probe, refused};
 use serde_json::json;
 use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
-use crate::support::{connect, decide, engine, policy, policy_slot, probe, refused};
 use tidegate_engine::{Engine, EngineConfig, Grants, RevisionSpec};
 use tidegate_test_guests as guests;
 
@@ -44,7 +44,11 @@ async fn what_is_no_plugin_of_this_slot_is_refused_by_name() {
         ("contract-version", "0.2.0", with(renamed("tidegate:dr/log@0.1.0", "tidegate:dr/log@0.2.0"))),
         ("unknown-import", "acme:things/io", with(renamed("wasi:cli/stderr@0.2", "acme:things/io1@0.2"))),
         ("unknown-import", "dns-", with(renamed("tidegate:dr/health@0.1.0", "tidegate:dr/dns-ct@0.1.0"))),
-        ("too-much-memory", "memory", RevisionSpec { limits: crate::support::limits(json!({"memory": "64KiB"})), ..policy("x") }),
+        (
+            "too-much-memory",
+            "memory",
+            RevisionSpec { limits: crate::support::limits(json!({"memory": "32KiB"})), ..policy("x") },
+        ),
         ("settings", "refused on request", policy("refuse-me")),
         ("settings", "refused on request", RevisionSpec { settings: json!("refuse-me"), ..probe(Grants::default()) }),
         ("self-test", "configure", RevisionSpec { settings: json!("crash-in-configure"), ..probe(Grants::default()) }),
@@ -84,7 +88,8 @@ async fn what_a_plugin_wants_and_does_not_get_is_known_before_it_is_missed() {
 async fn the_cache_is_private_and_what_does_not_verify_is_compiled_again() {
     let home = tempfile::tempdir().unwrap();
     let cache = home.path().join("cache");
-    let start = || Engine::start(EngineConfig { policy_workers: 1, cache: Some(cache.clone()), ..EngineConfig::default() });
+    let start =
+        || Engine::start(EngineConfig { policy_workers: 1, cache: Some(cache.clone()), ..EngineConfig::default() });
     decide(&policy_slot(&start().await.unwrap(), policy("nothing")).await).await.result.unwrap();
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&cache), mode(&cache.join("key"))), (0o700, 0o600));

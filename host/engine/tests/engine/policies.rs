@@ -1,8 +1,8 @@
 //! A policy may do what it likes: what counts is a decision that makes sense, and everything else is a named fault.
 
+use crate::support::{decide, engine, limits, policy, policy_slot, question, refused};
 use serde_json::json;
 use std::sync::Arc;
-use crate::support::{decide, engine, limits, policy, policy_slot, question, refused};
 use tidegate_engine::{Health, PolicyFault, Question};
 use tidegate_kernel::contract::{Consensus, Status, Verdict};
 
@@ -63,12 +63,12 @@ async fn a_policy_that_turns_bad_later_faults_and_disturbs_nobody() {
     let mut spec = policy("slow");
     let probe = policy_slot(&engine, policy("slow")).await;
     let needed = decide(&probe).await.fuel;
-    spec.limits = limits(json!({ "fuel": needed - 1 }));
+    spec.limits = limits(json!({ "fuel": needed - 5_000 }));
     spec.slot = "failover/greedy".into();
     let greedy = policy_slot(&engine, spec).await;
     let good = policy_slot(&engine, policy("nothing")).await;
     for _ in 0..20 {
-        assert_eq!(decide(&greedy).await.result, Err(PolicyFault::OutOfFuel(needed - 1)));
+        assert_eq!(decide(&greedy).await.result, Err(PolicyFault::OutOfFuel(needed - 5_000)));
         assert_eq!(decide(&good).await.result.unwrap().verdict, Verdict::Hold);
     }
     assert_eq!(engine.metrics().policy_limits, 20);
@@ -126,7 +126,12 @@ async fn observations_come_from_the_frozen_picture_and_are_recorded_once_by_what
     let keys: Vec<_> = decided.answers.iter().map(|a| format!("{}({})", a.capability, a.arguments.join(","))).collect();
     assert_eq!(
         keys,
-        ["health.observations(orders,a)", "health.agreed(other,b)", "replication.topology(db)", "dns.resolve(nowhere.example)"]
+        [
+            "health.observations(orders,a)",
+            "health.agreed(other,b)",
+            "replication.topology(db)",
+            "dns.resolve(nowhere.example)"
+        ]
     );
     assert_eq!(decided.answers[1].result["voting"], 5);
 }

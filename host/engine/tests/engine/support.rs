@@ -6,13 +6,15 @@ use tidegate_engine::{
     Decided, Engine, EngineConfig, Grants, LimitSettings, PolicySlot, ProviderSlot, Question, Refusal, RevisionSpec,
 };
 use tidegate_kernel::contract::{
-    Autonomy, Cluster, Consensus, Failure, Finding, Objectives, Observation, Outcome, SiteView, Situation, State, Status,
-    Strategy, Tier, VantageView,
+    Autonomy, Cluster, Consensus, Failure, Finding, Objectives, Observation, Outcome, SiteView, Situation, State,
+    Status, Strategy, Tier, VantageView,
 };
 use tidegate_test_guests as guests;
 
 pub(crate) async fn engine() -> Engine {
-    Engine::start(EngineConfig { policy_workers: 2, ..EngineConfig::default() }).await.unwrap()
+    // Shared by the tests, so that each guest is compiled once.
+    let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    Engine::start(EngineConfig { policy_workers: 2, cache: Some(cache), ..EngineConfig::default() }).await.unwrap()
 }
 
 /// A revision of the hostile policy that breaks the rule named `word`.
@@ -50,8 +52,6 @@ pub(crate) async fn probe_slot(engine: &Engine, spec: RevisionSpec) -> ProviderS
     ProviderSlot::install(engine.stage(spec).await.unwrap()).unwrap()
 }
 
-/// Stages the hostile policy with a harmless self-test, then lets it break its rule: the guest reads its word from
-/// the settings, so the self-test of a rule that traps is refused; this asks past it.
 pub(crate) async fn refused(engine: &Engine, spec: RevisionSpec) -> Refusal {
     engine.stage(spec).await.unwrap_err()
 }
