@@ -253,3 +253,174 @@ fn pieces(element: &str) -> impl Iterator<Item = Piece<'_>> {
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(argv: &[&str], arguments: &[(&str, &str)]) -> Result<Declared> {
+        let plan = CommandPlan {
+            argv: argv.iter().map(|element| (*element).to_owned()).collect(),
+            arguments: arguments.iter().map(|(name, pattern)| ((*name).to_owned(), (*pattern).to_owned())).collect(),
+            run_as: None,
+            timeout: 60_000,
+            output_max: 1_024,
+        };
+        Declared::new("test", &plan)
+    }
+
+    fn order(arguments: &[(&str, &str)]) -> Order {
+        let arguments = arguments.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Order { key: "key".into(), command: "test".into(), arguments, timeout: 60_000 }
+    }
+
+    fn argv(declared: &Declared, arguments: &[(&str, &str)]) -> Result<Vec<String>, Failure> {
+        declared.prepare(&order(arguments)).map(|prepared| prepared.argv)
+    }
+
+    async fn run(argv: &[&str]) -> Result<Output, Failure> {
+        declared(argv, &[]).unwrap().prepare(&order(&[])).unwrap().run().await
+    }
+
+    #[test]
+    fn holds_the_whole_value_against_the_pattern() {
+        let cases = [
+            ("[a-z]+", "db", true),
+            ("[a-z]+", "db1", false),
+            ("[a-z]+", "db\n", false),
+            ("[a-z]+", "1db", false),
+            ("[a-z]+", "", false),
+            ("a|b", "b", true),
+            ("a|b", "ab", false),
+            ("^a$", "a", true),
+            ("(?m)^a$", "a\nb", false),
+            (".*", "a\nb", false),
+            ("(?s).*", "a\0b", false),
+            ("", "", true),
+            ("", "a", false),
+        ];
+        for (pattern, value, accepted) in cases {
+            let declared = declared(&["/bin/echo", "{it}"], &[("it", pattern)]).unwrap();
+            assert_eq!(argv(&declared, &[("it", value)]).is_ok(), accepted, "{pattern:?} and {value:?}");
+        }
+    }
+
+    #[test]
+    fn puts_each_argument_where_it_belongs_and_nowhere_else() {
+        let declared =
+            declared(&["/bin/echo", "--a={a}", "{b}{a}", "{c d}", "{", "é{a}"], &[("a", "(?s).*"), ("b", ".*")])
+                .unwrap();
+        let cases = [
+            ("x", "y", ["/bin/echo", "--a=x", "yx", "{c d}", "{", "éx"]),
+            ("{b}", "{a}", ["/bin/echo", "--a={b}", "{a}{b}", "{c d}", "{", "é{b}"]),
+            ("; rm -rf /", "$(id)", ["/bin/echo", "--a=; rm -rf /", "$(id); rm -rf /", "{c d}", "{", "é; rm -rf /"]),
+            ("a b", "'\"", ["/bin/echo", "--a=a b", "'\"a b", "{c d}", "{", "éa b"]),
+        ];
+        for (a, b, expected) in cases {
+            assert_eq!(argv(&declared, &[("a", a), ("b", b)]), Ok(expected.map(str::to_owned).to_vec()));
+        }
+    }
+
+    #[test]
+    fn refuses_arguments_that_are_missing_or_unknown() {
+        let declared = declared(&["/bin/echo", "{a}"], &[("a", ".*")]).unwrap();
+        for arguments in [&[][..], &[("b", "x")], &[("a", "x"), ("b", "x")]] {
+            assert!(matches!(argv(&declared, arguments), Err(Failure::Invalid(_))), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_declarations_that_could_run_something_else() {
+        let cases: [(&[&str], &[(&str, &str)]); 6] = [
+            (&[], &[]),
+            (&["echo"], &[]),
+            (&["/bin/{it}"], &[("it", ".*")]),
+            (&["/bin/echo", "{it}"], &[]),
+            (&["/bin/echo", "{it}"], &[("it", "(")]),
+            (&["/bin/echo", "{it}"], &[("it", "a)|(b")]),
+        ];
+        for (argv, arguments) in cases {
+            assert!(declared(argv, arguments).is_err(), "{argv:?} {arguments:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_shell_would_obey_stays_data() {
+        let echo = declared(&["/bin/echo", "-n", "{it}"], &[("it", "(?s).*")]).unwrap();
+        for hostile in ["; id", "$(id)", "`id`", "a && b", "| cat", "> /tmp/x", "*", "$PATH", "a\nb", "'\"\\"] {
+            let output = echo.prepare(&order(&[("it", hostile)])).unwrap().run().await.unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), hostile);
+        }
+    }
+
+    #[tokio::test]
+    async fn starts_with_an_empty_environment() {
+        let output = run(&["/usr/bin/env"]).await.unwrap();
+        let mut names: Vec<_> =
+            output.stdout.split(|byte| *byte == b'\n').filter_map(|line| line.split(|b| *b == b'=').next()).collect();
+        names.retain(|name| !name.is_empty());
+        names.sort_unstable();
+        assert_eq!(names, [b"LANG".as_slice(), b"PATH"]);
+    }
+
+    #[tokio::test]
+    async fn tells_how_it_ended_and_what_it_said() {
+        let output = run(&["/bin/sh", "-c", "echo out; echo err >&2; exit 7"]).await.unwrap();
+        assert_eq!(output, Output { status: 7, stdout: b"out\n".to_vec(), stderr: b"err\n".to_vec() });
+        assert_eq!(run(&["/bin/sh", "-c", "kill -9 $$"]).await.unwrap().status, 137);
+    }
+
+    #[tokio::test]
+    async fn keeps_no_more_output_than_declared_and_lets_it_run_to_its_end() {
+        let output = run(&["/bin/sh", "-c", "head -c 1000000 /dev/zero; exit 3"]).await.unwrap();
+        assert_eq!((output.status, output.stdout.len()), (3, 1_024));
+    }
+
+    #[tokio::test]
+    async fn does_not_wait_for_what_it_left_behind() {
+        let output = run(&["/bin/sh", "-c", "sleep 600 & echo $!"]).await.unwrap();
+        let left: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+        nix::sys::signal::kill(Pid::from_raw(left), Signal::SIGKILL).expect("it was left running");
+    }
+
+    #[tokio::test]
+    async fn kills_the_whole_group_at_the_timeout() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let plan = CommandPlan {
+            argv: ["/bin/sh", "-c", "sleep 600 & echo $! > \"$0\"; wait", file.path().to_str().unwrap()]
+                .map(str::to_owned)
+                .to_vec(),
+            arguments: BTreeMap::new(),
+            run_as: None,
+            timeout: 500,
+            output_max: 0,
+        };
+        let outcome = Declared::new("test", &plan).unwrap().prepare(&order(&[])).unwrap().run().await;
+        assert!(matches!(outcome, Err(Failure::UnknownOutcome(_))), "{outcome:?}");
+        let child: i32 = std::fs::read_to_string(file.path()).unwrap().trim().parse().unwrap();
+        while is_running(child) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Not a zombie that nobody has collected yet either.
+    fn is_running(process: i32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        status.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+    }
+
+    #[tokio::test]
+    async fn says_that_nothing_was_run_when_it_cannot_start() {
+        let missing = run(&["/does/not/exist"]).await;
+        assert!(matches!(missing, Err(Failure::Rejected(_))), "{missing:?}");
+        let plan = CommandPlan {
+            argv: vec!["/bin/true".into()],
+            arguments: BTreeMap::new(),
+            run_as: Some("no-such-user".into()),
+            timeout: 1_000,
+            output_max: 0,
+        };
+        let nobody = Declared::new("test", &plan).unwrap().prepare(&order(&[])).unwrap().run().await;
+        assert!(matches!(nobody, Err(Failure::Rejected(_))), "{nobody:?}");
+    }
+}

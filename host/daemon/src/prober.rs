@@ -313,3 +313,121 @@ impl Counts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A site called "hole" never answers, any other does at once.
+    struct World;
+
+    impl Looker for World {
+        fn look<'a>(&'a self, _: &'a str, site: &'a str, target: &'a str, timeout: Duration) -> Looking<'a> {
+            Box::pin(async move {
+                if site == "hole" {
+                    tokio::time::sleep(timeout).await;
+                    return Ok(Finding { outcome: Outcome::TimedOut, latency: None, detail: "no answer".into() });
+                }
+                if target == "broken" {
+                    return Err(Failure::Denied("not granted".into()));
+                }
+                Ok(Finding { outcome: Outcome::Ok, latency: Some(1), detail: String::new() })
+            })
+        }
+    }
+
+    fn target(service: &str, site: &str, timeout: Millis) -> Target {
+        let (slot, text) = ("probe/tcp".into(), "{}".into());
+        Target { service: service.into(), site: site.into(), slot, target: text, interval: 1_000, timeout }
+    }
+
+    fn targets(count: usize, site: &str, timeout: Millis) -> Vec<Target> {
+        (0..count).map(|number| target(&format!("service-{number}"), site, timeout)).collect()
+    }
+
+    /// A prober, and what it saw.
+    fn prober() -> (Prober, mpsc::Receiver<Seen>) {
+        let (sender, seen) = mpsc::channel(100_000);
+        let heartbeat = Heartbeat { host: 1, sent: 7 };
+        (Prober::start(Arc::new(World), Arc::new(move || heartbeat), sender), seen)
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    fn looks_at(site: &str, seen: &mut mpsc::Receiver<Seen>) -> usize {
+        std::iter::from_fn(|| seen.try_recv().ok()).filter(|seen| &*seen.site == site).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_at_each_target_once_in_each_interval() {
+        let (prober, mut seen) = prober();
+        prober.set_targets(targets(100, "west", 500));
+        pass(60).await;
+        assert_eq!(looks_at("west", &mut seen), 6_000);
+        let Counters { due, done, skipped, overdue } = prober.counters();
+        assert_eq!((due, done, skipped, overdue), (6_000, 6_000, 0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_black_hole_delays_nobody_else() {
+        let (prober, mut seen) = prober();
+        let hole = targets(100, "hole", 900);
+        prober.set_targets(targets(200, "west", 900).into_iter().chain(hole).collect());
+        pass(60).await;
+        assert_eq!(prober.counters().skipped, 0);
+        assert_eq!(looks_at("west", &mut seen), 12_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_takes_longer_than_its_interval_is_not_joined_by_another() {
+        let (prober, mut seen) = prober();
+        prober.set_targets(targets(30, "west", 900).into_iter().chain(targets(10, "hole", 2_500)).collect());
+        pass(60).await;
+        assert_eq!(prober.counters().skipped, 10 * 40, "two of three");
+        assert_eq!(looks_at("west", &mut seen), 1_800);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_list_takes_effect_at_once_and_leaves_the_others_alone() {
+        let (prober, mut seen) = prober();
+        prober.set_targets(targets(10, "west", 500));
+        pass(10).await;
+        prober.set_targets(targets(5, "west", 500));
+        pass(10).await;
+        assert_eq!(looks_at("west", &mut seen), 150);
+        prober.set_targets(Vec::new());
+        pass(10).await;
+        assert_eq!(looks_at("west", &mut seen), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_at_once_when_asked_and_only_at_what_it_knows() {
+        let (prober, mut seen) = prober();
+        prober.set_targets(vec![Target { interval: 3_600_000, ..target("shop", "west", 500) }]);
+        prober.look_now("shop", "east");
+        prober.look_now("shop", "west");
+        assert_eq!(seen.recv().await.map(|seen| seen.heartbeat), Some(Heartbeat { host: 1, sent: 7 }));
+        assert_eq!(prober.counters().due, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_fails_is_no_vote() {
+        let (prober, mut seen) = prober();
+        prober.set_targets(vec![Target { target: "broken".into(), ..target("shop", "west", 500) }]);
+        let seen = seen.recv().await.unwrap();
+        assert!(!seen.outcome.is_good() && !seen.outcome.is_bad(), "{seen:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn skips_looks_while_nobody_takes_what_was_seen() {
+        let (sender, mut seen) = mpsc::channel(1);
+        let prober = Prober::start(Arc::new(World), Arc::new(Heartbeat::default), sender);
+        prober.set_targets(targets(10, "west", 500));
+        pass(10).await;
+        let counters = prober.counters();
+        assert_eq!((counters.due, counters.skipped, counters.done), (100, 90, 1));
+        assert_eq!(looks_at("west", &mut seen), 1, "the others wait in their looks, and nowhere else");
+    }
+}

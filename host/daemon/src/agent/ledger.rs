@@ -221,3 +221,102 @@ fn write_line(file: &mut File, line: &Line) -> std::io::Result<()> {
 fn not_recorded(order: &Order, error: &std::io::Error) -> Failure {
     Failure::Rejected(format!("command {} could not be recorded, so it was not run: {error}", order.command))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents::protocol::CommandPlan;
+
+    /// Adds a line to a file and says so.
+    fn commands(file: &Path) -> BTreeMap<String, Declared> {
+        let plan = CommandPlan {
+            argv: ["/bin/sh", "-c", "echo ran >> \"$0\"; echo done", file.to_str().unwrap()]
+                .map(str::to_owned)
+                .to_vec(),
+            arguments: BTreeMap::new(),
+            run_as: None,
+            timeout: 60_000,
+            output_max: 1_024,
+        };
+        Declared::all(&BTreeMap::from([("add".to_owned(), plan)])).unwrap()
+    }
+
+    fn order(key: &str) -> Order {
+        Order { key: key.into(), command: "add".into(), arguments: BTreeMap::new(), timeout: 60_000 }
+    }
+
+    fn times_run(file: &Path) -> usize {
+        std::fs::read_to_string(file).unwrap_or_default().lines().count()
+    }
+
+    #[tokio::test]
+    async fn runs_each_key_once_and_tells_its_outcome_as_often_as_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        let ran = directory.path().join("ran");
+        let (ledger, commands) = (Ledger::in_memory(), commands(&ran));
+        let (order_a, order_b) = (order("a"), order("b"));
+        let outcomes = tokio::join!(
+            ledger.run(&commands, &order_a),
+            ledger.run(&commands, &order_a),
+            ledger.run(&commands, &order_b)
+        );
+        for outcome in [outcomes.0, outcomes.1, outcomes.2, ledger.run(&commands, &order_a).await] {
+            assert_eq!(outcome.unwrap().stdout, b"done\n");
+        }
+        assert_eq!(times_run(&ran), 2);
+    }
+
+    #[tokio::test]
+    async fn refuses_a_key_with_other_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let commands = commands(&directory.path().join("ran"));
+        let ledger = Ledger::in_memory();
+        ledger.run(&commands, &order("a")).await.unwrap();
+        let other = Order { timeout: 1, ..order("a") };
+        assert!(matches!(ledger.run(&commands, &other).await, Err(Failure::Invalid(_))));
+    }
+
+    #[tokio::test]
+    async fn remembers_through_a_restart_what_was_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let ran = directory.path().join("ran");
+        let commands = commands(&ran);
+        for _ in 0..3 {
+            let ledger = Ledger::open(directory.path()).unwrap();
+            assert_eq!(ledger.run(&commands, &order("a")).await.unwrap().stdout, b"done\n");
+        }
+        assert_eq!(times_run(&ran), 1);
+    }
+
+    #[tokio::test]
+    async fn does_not_run_again_what_a_restart_cut_short() {
+        let directory = tempfile::tempdir().unwrap();
+        let ran = directory.path().join("ran");
+        let begun = serde_json::to_string(&Line::Begun(order("a"))).unwrap();
+        std::fs::write(directory.path().join("commands.jsonl"), format!("{begun}\n{{\"begun\":{{\"key\":\"torn"))
+            .unwrap();
+        let ledger = Ledger::open(directory.path()).unwrap();
+        let outcome = ledger.run(&commands(&ran), &order("a")).await;
+        assert!(matches!(outcome, Err(Failure::UnknownOutcome(_))), "{outcome:?}");
+        assert_eq!(times_run(&ran), 0);
+    }
+
+    #[tokio::test]
+    async fn remembers_no_refusal() {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::in_memory();
+        let refused = ledger.run(&BTreeMap::new(), &order("a")).await;
+        assert!(matches!(refused, Err(Failure::NotFound(_))));
+        ledger.run(&commands(&directory.path().join("ran")), &order("a")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn forgets_the_oldest_keys_first() {
+        let mut book = Book::default();
+        for number in 0..KEEP + 2 {
+            book.remember(order(&number.to_string()));
+        }
+        assert_eq!(book.entries.len(), KEEP);
+        assert!(!book.entries.contains_key("1") && book.entries.contains_key("2"));
+    }
+}

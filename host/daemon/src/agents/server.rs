@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -48,12 +49,15 @@ struct Refusal {
 pub(super) async fn accept(listener: TcpListener, tls: Option<Arc<ServerConfig>>, shared: Arc<Shared>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let tls = tls.map(TlsAcceptor::from);
+    // Whoever stops this ends the connections as well.
+    let mut connections = JoinSet::new();
     loop {
+        while connections.try_join_next().is_some() {}
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (shared, tls) = (shared.clone(), tls.clone());
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     greet(stream, tls, shared).await;
                     drop(permit);
                 });
