@@ -10,6 +10,7 @@ pub mod ledger;
 mod link;
 mod plan;
 mod report;
+mod slots;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
@@ -62,6 +63,17 @@ pub trait Outfit: Looker {
 /// What could not be set up, in the end.
 pub type Fitting<'a> = Pin<Box<dyn Future<Output = Vec<String>> + Send + 'a>>;
 
+/// Works until SIGTERM or SIGINT.
+pub async fn run(options: Options) -> Result<()> {
+    let slots = slots::Slots::start(options.state.as_deref()).await?;
+    let stop = async {
+        if let Err(error) = told_to_stop().await {
+            tracing::error!(%error, "signals cannot be heard");
+        }
+    };
+    run_until(options, Arc::new(slots), stop).await
+}
+
 /// Works until `stop`; never ends because its host is away.
 pub async fn run_until(options: Options, outfit: Arc<dyn Outfit>, stop: impl Future<Output = ()>) -> Result<()> {
     crate::prober::raise_file_limit();
@@ -89,15 +101,6 @@ pub async fn run_until(options: Options, outfit: Arc<dyn Outfit>, stop: impl Fut
     Ok(())
 }
 
-/// SIGTERM or SIGINT.
-pub async fn told_to_stop() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupt = tokio::signal::ctrl_c() => interrupt.context("listen for SIGINT"),
-    }
-}
-
 /// What its three conversations share.
 struct Agent {
     address: Arc<Address>,
@@ -122,5 +125,14 @@ struct Applied {
 impl Agent {
     fn applied(&self) -> Applied {
         lock(&self.plan).clone()
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn told_to_stop() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupt = tokio::signal::ctrl_c() => interrupt.context("listen for SIGINT"),
     }
 }

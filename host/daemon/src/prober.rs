@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::agents::protocol::Heartbeat;
+pub use bulkhead::room;
 use bulkhead::{Bulkheads, Place};
 use schedule::{Due, Schedule};
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tidegate_engine::Limits;
 use tidegate_kernel::fleet::{DeclaredCommand, Fleet, VantageId};
 
 use super::protocol::{CommandPlan, Plan, SlotPlan};
-use crate::prober::Target;
+use crate::prober::{self, Target};
 
 /// Every service at every one of its sites, by the address by which this vantage point sees it.
 pub fn targets(fleet: &Fleet, vantage: VantageId) -> Vec<Target> {
@@ -29,13 +31,31 @@ pub fn targets(fleet: &Fleet, vantage: VantageId) -> Vec<Target> {
     fleet.services.iter().flat_map(looked_at).collect()
 }
 
+/// A probe slot's limits: what the fleet file does not say is made large enough for a look at every black hole that its targets
+/// could become.
+pub fn probe_limits(slot: &str, limits: &Value, targets: &[Target]) -> Value {
+    let room = prober::room(targets.iter().filter(|target| &*target.slot == slot));
+    let default = Limits::provider();
+    let mut limits = limits.as_object().cloned().unwrap_or_default();
+    let mut at_least = |name: &str, room: usize, default: u32| {
+        limits.entry(name).or_insert_with(|| room.max(default as usize).into());
+    };
+    at_least("pool", room.values().sum(), default.pool);
+    at_least("bulkhead", room.values().copied().max().unwrap_or(0), default.bulkhead);
+    limits.into()
+}
+
 /// The plan of the agent that stands at this vantage point.
 pub(super) fn of_agent(fleet: &Fleet, vantage: VantageId, slots: &BTreeMap<String, SlotPlan>) -> Plan {
     let targets = targets(fleet, vantage);
-    let needed = |slot: &&String| targets.iter().any(|target| *target.slot == ***slot);
+    let needed = slots.iter().filter(|(slot, _)| targets.iter().any(|target| *target.slot == ***slot));
+    let sized = needed.map(|(name, slot)| {
+        let limits = probe_limits(name, &slot.limits, &targets);
+        (name.clone(), SlotPlan { limits, ..slot.clone() })
+    });
     let mut plan = Plan {
         version: String::new(),
-        slots: slots.keys().filter(needed).map(|name| (name.clone(), slots[name].clone())).collect(),
+        slots: sized.collect(),
         commands: commands(fleet, vantage),
         control_targets: fleet.vantages[vantage.at()].control_targets.clone(),
         targets,

@@ -25,12 +25,8 @@ pub(super) struct Place(Arc<Semaphore>);
 
 impl Bulkheads {
     pub(super) fn for_targets(targets: &[Target]) -> Bulkheads {
-        let mut need: HashMap<Arc<str>, f64> = HashMap::new();
-        for target in targets {
-            *need.entry(target.site.clone()).or_default() += under_way(target);
-        }
-        let place = |need: f64| Place(Arc::new(Semaphore::new((need * SPREAD + ROOM_MIN).min(ROOM_MAX) as usize)));
-        Bulkheads(need.into_iter().map(|(site, need)| (site, place(need))).collect())
+        let room = room(targets.iter());
+        Bulkheads(room.into_iter().map(|(site, room)| (site, Place(Arc::new(Semaphore::new(room))))).collect())
     }
 
     pub(super) fn place(&mut self, site: &Arc<str>) -> Place {
@@ -43,6 +39,15 @@ impl Place {
     pub(super) fn enter(&self) -> Option<OwnedSemaphorePermit> {
         self.0.clone().try_acquire_owned().ok()
     }
+}
+
+/// How many looks each site of these targets may need at once.
+pub fn room<'a>(targets: impl Iterator<Item = &'a Target>) -> HashMap<Arc<str>, usize> {
+    let mut need: HashMap<Arc<str>, f64> = HashMap::new();
+    for target in targets {
+        *need.entry(target.site.clone()).or_default() += under_way(target);
+    }
+    need.into_iter().map(|(site, need)| (site, (need * SPREAD + ROOM_MIN).min(ROOM_MAX) as usize)).collect()
 }
 
 /// How much of the time a look at this target is under way if it never answers; there is never more than one.
