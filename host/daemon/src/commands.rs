@@ -258,7 +258,9 @@ fn is_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn declared(argv: &[&str], arguments: &[(&str, &str)]) -> Result<Declared> {
+    type Arguments<'a> = &'a [(&'a str, &'a str)];
+
+    fn declared(argv: &[&str], arguments: Arguments<'_>) -> Result<Declared> {
         let plan = CommandPlan {
             argv: argv.iter().map(|element| (*element).to_owned()).collect(),
             arguments: arguments.iter().map(|(name, pattern)| ((*name).to_owned(), (*pattern).to_owned())).collect(),
@@ -269,12 +271,12 @@ mod tests {
         Declared::new("test", &plan)
     }
 
-    fn order(arguments: &[(&str, &str)]) -> Order {
+    fn order(arguments: Arguments<'_>) -> Order {
         let arguments = arguments.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Order { key: "key".into(), command: "test".into(), arguments, timeout: 60_000 }
     }
 
-    fn argv(declared: &Declared, arguments: &[(&str, &str)]) -> Result<Vec<String>, Failure> {
+    fn argv(declared: &Declared, arguments: Arguments<'_>) -> Result<Vec<String>, Failure> {
         declared.prepare(&order(arguments)).map(|prepared| prepared.argv)
     }
 
@@ -331,7 +333,7 @@ mod tests {
 
     #[test]
     fn refuses_declarations_that_could_run_something_else() {
-        let cases: [(&[&str], &[(&str, &str)]); 6] = [
+        let cases: [(&[&str], Arguments<'_>); 6] = [
             (&[], &[]),
             (&["echo"], &[]),
             (&["/bin/{it}"], &[("it", ".*")]),

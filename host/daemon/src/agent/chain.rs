@@ -34,14 +34,9 @@ impl Chain {
         }
     }
 
-    /// The newest head that was believed.
-    pub(super) fn seen(&self) -> Option<ChainHead> {
-        self.heads.back().cloned()
-    }
-
-    /// The head that was not believed, and what it contradicts.
-    pub(super) fn rewritten(&self) -> Option<Rewritten> {
-        self.rewritten.clone()
+    /// The newest head that was believed, and the one that was not with what it contradicts.
+    pub(super) fn told(&self) -> (Option<ChainHead>, Option<Rewritten>) {
+        (self.heads.back().cloned(), self.rewritten.clone())
     }
 
     /// Contradicts what was seen of the same number, or else goes back behind the newest.
@@ -80,7 +75,7 @@ mod tests {
             chain.show(head(5, "e"));
             chain.show(head(7, "g"));
             chain.show(shown);
-            let found = chain.rewritten().map(|rewritten| (rewritten.seen.number, rewritten.shown.number));
+            let found = chain.told().1.map(|rewritten| (rewritten.seen.number, rewritten.shown.number));
             assert_eq!(found, expected, "{what}");
         }
     }
@@ -91,7 +86,8 @@ mod tests {
         for shown in [head(5, "e"), head(5, "x"), head(9, "i")] {
             chain.show(shown);
         }
-        assert_eq!(chain.seen(), Some(head(5, "e")));
-        assert!(chain.rewritten().is_some());
+        let (seen, rewritten) = chain.told();
+        assert_eq!(seen, Some(head(5, "e")));
+        assert!(rewritten.is_some());
     }
 }

@@ -106,6 +106,7 @@ impl Link {
         }
         let request = self.address.request(method, path, body).await?;
         let sender = self.sender.as_mut().context("the connection is gone")?;
+        sender.ready().await.with_context(|| self.address.lost())?;
         let response = sender.send_request(request).await.with_context(|| self.address.lost())?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;

@@ -70,6 +70,7 @@ pub(super) async fn run(agent: Arc<Agent>, mut seen: mpsc::Receiver<Seen>) -> In
 /// One report. Says how many looks it took along.
 async fn report(agent: &Agent, link: &mut Link, backlog: &Backlog, sound: bool) -> Result<usize> {
     let applied = agent.applied();
+    let (chain, rewritten) = lock(&agent.chain).told();
     let report = Report {
         heartbeat: *agent.heard.borrow(),
         sound,
@@ -77,8 +78,8 @@ async fn report(agent: &Agent, link: &mut Link, backlog: &Backlog, sound: bool) 
         looks: backlog.looks.iter().take(REPORT_MAX).cloned().collect(),
         plan: applied.version,
         problems: applied.problems,
-        chain: lock(&agent.chain).seen(),
-        rewritten: lock(&agent.chain).rewritten(),
+        chain,
+        rewritten,
         counters: agent.prober.counters(),
     };
     let answer = link.post("report", serde_json::to_vec(&report)?, PATIENCE).await?;
