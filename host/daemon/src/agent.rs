@@ -101,6 +101,15 @@ pub async fn run_until(options: Options, outfit: Arc<dyn Outfit>, stop: impl Fut
     Ok(())
 }
 
+/// SIGTERM or SIGINT.
+pub async fn told_to_stop() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupt = tokio::signal::ctrl_c() => interrupt.context("listen for SIGINT"),
+    }
+}
+
 /// What its three conversations share.
 struct Agent {
     address: Arc<Address>,
@@ -125,14 +134,5 @@ struct Applied {
 impl Agent {
     fn applied(&self) -> Applied {
         lock(&self.plan).clone()
-    }
-}
-
-/// SIGTERM or SIGINT.
-async fn told_to_stop() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupt = tokio::signal::ctrl_c() => interrupt.context("listen for SIGINT"),
     }
 }
