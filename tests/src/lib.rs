@@ -1,1 +1,4 @@
-//! tests
+//! What the whole-system tests share: real servers, and how to ask them. The tests themselves are in `tests/`.
+
+pub mod servers;
+pub mod servers_dns;

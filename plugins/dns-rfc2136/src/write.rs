@@ -134,7 +134,10 @@ impl Write<'_> {
                     Ok(reading) => format!("{server} still shows {reading}"),
                     Err(failure) => words(&failure),
                 };
-                why = format!("{known}; {saw}");
+                // What the deadline cut short tells less than the round before.
+                if why == known || Instant::now() < deadline {
+                    why = format!("{known}; {saw}");
+                }
                 behind.push(server);
             }
             match shown {
