@@ -98,6 +98,8 @@ pub enum Command {
     Check(check::Check),
     /// Run the host; with a word behind it, show or steer its runs.
     Run(Run),
+    /// Stand at a site: look from there, and run the commands declared for it.
+    Agent(processes::Agent),
     /// Run the embedded name server.
     Nameserver(processes::NameserverOf),
     /// Show what is where, the worst first, and whether it could be moved.
@@ -203,6 +205,7 @@ pub async fn run(arguments: Arguments, console: &Console) -> Result<Exit, Failed
         Command::Check(check) => check::run(common, console, &check).await,
         Command::Run(Run { runs: None, host }) => processes::host(common, host).await,
         Command::Run(Run { runs: Some(runs), .. }) => runs::run(common, console, runs).await,
+        Command::Agent(agent) => processes::agent(common, agent).await,
         Command::Nameserver(nameserver) => processes::nameserver(console, nameserver).await,
         Command::Status(status) => status::run(common, console, &status).await,
         Command::Ready(ready) => ready::run(common, console, ready.service.as_deref()).await,

@@ -1,4 +1,4 @@
-//! The commands that stay: the host and the name server.
+//! The commands that stay: the host, an agent, the name server.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,31 @@ pub enum LogFormat {
     Human,
     /// One JSON object on each line.
     Json,
+}
+
+/// `agent`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate agent --site us-east --host 10.0.3.5:7441 --token-file /etc/tidegate/agent.token
+  tidegate agent --site us-east --name us-east-2 --host host.example:7441 --token-file agent.token --ca ca.pem
+
+--host is where the host hears agents: agents-listen of its fleet file.")]
+pub struct Agent {
+    /// The site where it stands.
+    #[arg(long)]
+    pub site: String,
+    /// Its name in the fleet file [default: the site's].
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where it remembers which commands it ran [default: only while it lives].
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Where it keeps plugins once they were fetched [default: fetched again at each start].
+    #[arg(long, value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
+    /// How the log is written.
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    pub log: LogFormat,
 }
 
 /// `nameserver`.
@@ -84,6 +109,27 @@ pub async fn host(common: &Common, run: Run) -> Result<Exit, Failed> {
     log(run.log);
     let options = host::Options { cache: run.cache, workers: run.workers, ..host::Options::default() };
     host::run(&fleet, options).await?;
+    Ok(Exit::Done)
+}
+
+/// Runs an agent until it is told to stop.
+pub async fn agent(common: &Common, agent: Agent) -> Result<Exit, Failed> {
+    let missing = |what: &str, next: &str| Failed::usage(format!("an agent needs {what}")).next(next);
+    let host = common.host.clone().ok_or_else(|| missing("its host's address", "add --host ADDRESS:PORT"))?;
+    let token_file = common.token_file.clone().ok_or_else(|| missing("its token", "add --token-file FILE"))?;
+    reach::token(&token_file)?;
+    log(agent.log);
+    let name = agent.name.unwrap_or_else(|| agent.site.clone());
+    let options = agent::Options {
+        site: agent.site,
+        name,
+        host,
+        token_file,
+        ca: common.ca.clone(),
+        plugins: agent.plugins,
+        state: agent.state,
+    };
+    agent::run(options).await?;
     Ok(Exit::Done)
 }
 
