@@ -234,7 +234,7 @@ impl Kernel {
         let memo = (last.fault.is_none() && !memo.is_empty()).then(|| Memo {
             slot,
             format: last.revision.memo_format.clone(),
-            text: memo.chars().scan(0, |bytes, c| fits(bytes, c)).collect(),
+            text: memo.chars().scan(0, fits).collect(),
         });
         if same && self.service_state(id).is_some_and(|known| known.memo == memo) {
             return true;

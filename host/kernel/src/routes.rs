@@ -208,5 +208,5 @@ fn even(endpoints: &[Endpoint]) -> bool {
 
 fn per_cents(endpoints: &[Endpoint]) -> Vec<u32> {
     let whole: u32 = endpoints.iter().map(|endpoint| endpoint.weight).sum();
-    endpoints.iter().map(|endpoint| if whole == 0 { 0 } else { endpoint.weight * 100 / whole }).collect()
+    endpoints.iter().map(|endpoint| (endpoint.weight * 100).checked_div(whole).unwrap_or(0)).collect()
 }

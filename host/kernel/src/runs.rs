@@ -163,7 +163,8 @@ impl Kernel {
                     let blind = |step: &usize| self.is_blind_for(id, *step, turn.now);
                     let steps: Vec<usize> = steps.into_iter().filter(|step| !blind(step)).collect();
                     if steps.is_empty() {
-                        return self.desk.at(self.sensing.warm_at(), Timer::Run(id));
+                        self.desk.at(self.sensing.warm_at(), Timer::Run(id));
+                        return self.wait_for_run(id);
                     }
                     steps.into_iter().for_each(|step| self.start_step(turn, id, step));
                 }

@@ -102,6 +102,8 @@ impl Run {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn it_always_ends_done_undone_or_at_rest(shapes in shapes(), fates in prop::collection::vec(fate(), 0..60)) {
         let mut run = Run::new(shapes);

@@ -16,7 +16,7 @@ fn check(name: &str, world: &World) {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.timeline"));
     let seen = world.timeline.join("\n") + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&file, &seen).unwrap();
+        std::fs::write(&file, &seen).expect("a writable checkout");
     }
     let golden = std::fs::read_to_string(&file).unwrap_or_default();
     assert_eq!(seen, golden, "{} differs; this was seen:\n{seen}", file.display());

@@ -178,12 +178,12 @@ fn paused(scene: &Scene) -> Option<Said> {
 
 fn frozen(scene: &Scene) -> Option<Said> {
     let freeze = scene.kernel.state.freeze.as_ref()?;
-    hold(format!("frozen: {}; say `tidegate resume` to re-arm", freeze.text))
+    hold(format!("frozen: {}; say `tidegate rearm` once you have looked", freeze.text))
 }
 
 fn brake(scene: &Scene) -> Option<Said> {
     if let Some(tripped) = &scene.kernel.state.brake {
-        return hold(format!("the brake has tripped: {}; say `tidegate resume` to re-arm", tripped.text));
+        return hold(format!("the brake has tripped: {}; say `tidegate rearm` once you have looked", tripped.text));
     }
     let away = scene.proposal.kind.changes_place() && scene.proposal.kind != Kind::FailBack;
     if !away || scene.kernel.incident_of(scene.proposal, scene.now).is_some() {

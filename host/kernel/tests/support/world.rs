@@ -197,7 +197,7 @@ pub fn plain_policy(told: &Situation) -> Result<Decision, String> {
 
 fn share_out(told: &Situation) -> Decision {
     let home = |site: &tidegate_kernel::contract::SiteView| {
-        site.facts.iter().find(|f| f.key == "home-share").map_or(0, |f| f.value.parse().unwrap())
+        site.facts.iter().find(|f| f.key == "home-share").map_or(0, |f| f.value.parse().expect("a number"))
     };
     let staying: Vec<_> = told.sites.iter().filter(|s| s.consensus.status == Status::Healthy).collect();
     let whole: u32 = staying.iter().map(|site| home(site)).sum();
@@ -275,7 +275,7 @@ impl World {
         self.crashed = false;
         self.crash_at = None;
         let now = self.now();
-        self.kernel = Kernel::recover(self.fleet.clone(), self.journal.iter().cloned(), now).unwrap();
+        self.kernel = Kernel::recover(self.fleet.clone(), self.journal.iter().cloned(), now).expect("a sound journal");
         self.start();
     }
 
@@ -394,8 +394,8 @@ impl World {
 
     fn append(&mut self, record: Record) {
         // What a store would write is what a store would read.
-        let line = serde_json::to_string(&record).unwrap();
-        let record: Record = serde_json::from_str(&line).unwrap();
+        let line = serde_json::to_string(&record).expect("a record can be written");
+        let record: Record = serde_json::from_str(&line).expect("a record can be read");
         tell(&mut self.timeline, self.mono, &record);
         self.journal.push(record);
         self.crashed |= self.crash_at.is_some_and(|(at, _)| self.journal.len() >= at);
