@@ -1,4 +1,4 @@
-//! Builds the hostile guests for `wasm32-wasip2`, in a target directory of their own.
+//! Builds the guests of the engine's tests and benches for `wasm32-wasip2`, in a target directory of their own.
 
 use std::{
     env, fs,
@@ -7,22 +7,26 @@ use std::{
 };
 
 /// Crate, feature, and the name of the variable that holds the component's path.
-const GUESTS: [(&str, &str, &str); 5] = [
+const GUESTS: [(&str, &str, &str); 6] = [
     ("hostile-policy", "", "HOSTILE_POLICY"),
     ("hostile-policy", "loop-in-describe", "LOOPS_IN_DESCRIBE"),
     ("hostile-policy", "loop-in-start", "LOOPS_IN_START"),
     ("hostile-provider", "", "HOSTILE_PROVIDER"),
     ("hostile-signal", "", "HOSTILE_SIGNAL"),
+    ("failover-quorum", "", "FAILOVER_QUORUM"),
 ];
 
 fn main() {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("set by cargo"));
     let root = here.ancestors().nth(3).expect("three levels below the workspace").to_owned();
     let out = PathBuf::from(env::var("OUT_DIR").expect("set by cargo"));
-    for (guest, ..) in GUESTS {
-        println!("cargo:rerun-if-changed={}", here.join("..").join(guest).display());
+    for ingredient in ["hostile-policy", "hostile-provider", "hostile-signal"].map(|guest| here.join("..").join(guest))
+    {
+        println!("cargo:rerun-if-changed={}", ingredient.display());
     }
-    println!("cargo:rerun-if-changed={}", root.join("wit").display());
+    for ingredient in ["wit", "sdk/src", "plugins/failover-quorum/src", ".cargo/config.toml"] {
+        println!("cargo:rerun-if-changed={}", root.join(ingredient).display());
+    }
     for (guest, feature, variable) in GUESTS {
         let built = build(&root, &guests_target(&out), guest, feature);
         let kept = out.join(format!("{variable}.wasm"));
@@ -45,7 +49,9 @@ fn build(root: &Path, target: &Path, guest: &str, feature: &str) -> PathBuf {
         cargo.args(["--features", feature]);
     }
     // The outer build's flags are for the host.
-    for flag in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER"] {
+    for flag in
+        ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WORKSPACE_WRAPPER", "RUSTC_WRAPPER"]
+    {
         cargo.env_remove(flag);
     }
     let status = cargo.status().expect("run cargo");

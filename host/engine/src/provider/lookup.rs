@@ -41,7 +41,6 @@ pub(super) fn add_to_linker(linker: &mut Linker<ProviderHost>) -> Result<()> {
     instance
         .func_wrap("[method]resolve-address-stream.resolve-next-address", |host, (found,)| Ok((next(host, found)?,)))?;
     instance.func_wrap("[method]resolve-address-stream.subscribe", |host, (found,)| Ok((wait(host, found)?,)))?;
-    drop(instance);
     linker.allow_shadowing(false);
     Ok(())
 }

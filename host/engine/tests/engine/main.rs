@@ -1,8 +1,11 @@
 //! The engine against real components, most of them hostile.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod contract;
 mod loading;
 mod policies;
 mod providers;
+mod situation;
 mod support;
 mod swapping;

@@ -121,7 +121,7 @@ async fn observations_come_from_the_frozen_picture_and_are_recorded_once_by_what
     asked.picture.health.entry("other".into()).or_default().insert("b".into(), health);
     let decided = slot.decide(Arc::new(asked)).await;
     let facts: Vec<_> = decided.result.unwrap().facts.into_iter().map(|fact| fact.value).collect();
-    assert_eq!(facts[..3], ["10", "5", "Ok(0)"]);
+    assert_eq!(facts[..3], ["10", "5", "Ok(3)"]);
     assert!(facts[3].contains("not in the picture"));
     let keys: Vec<_> = decided.answers.iter().map(|a| format!("{}({})", a.capability, a.arguments.join(","))).collect();
     assert_eq!(

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use tidegate_engine::{
     Decided, Engine, EngineConfig, Grants, LimitSettings, PolicySlot, ProviderSlot, Question, Refusal, RevisionSpec,
 };
-use tidegate_kernel::contract::{
-    Autonomy, Cluster, Consensus, Failure, Finding, Objectives, Observation, Outcome, SiteView, Situation, State,
-    Status, Strategy, Tier, VantageView,
-};
+use tidegate_kernel::contract::{Failure, Finding};
 use tidegate_test_guests as guests;
 
 pub(crate) async fn engine() -> Engine {
@@ -69,75 +66,5 @@ pub(crate) fn limits(text: serde_json::Value) -> LimitSettings {
 }
 
 pub(crate) fn question() -> Question {
-    Question::new(situation())
-}
-
-/// Three sites, ten vantage points' words on each.
-pub(crate) fn situation() -> Situation {
-    Situation {
-        now: 1_750_000_000_123,
-        time_zone: "Europe/Berlin".into(),
-        epoch: 7,
-        service: "orders".into(),
-        tier: Tier::Tier1,
-        objectives: Objectives { rto: 60_000, rpo: 5_000, mtpd: Some(3_600_000) },
-        strategy: Strategy::ActivePassive,
-        failover: Autonomy::Automatic,
-        failback: Autonomy::Manual,
-        state: State::Normal,
-        state_held: 86_400_000,
-        active_site: "a".into(),
-        preferred_site: "a".into(),
-        vantages: ["a", "b", "c"].map(vantage).into(),
-        sites: ["a", "b", "c"].into_iter().zip(1..).map(|(name, rank)| site(name, rank)).collect(),
-        route: None,
-        cluster: Some(Cluster { name: "db".into(), published: None, nodes: vec![], facts: vec![] }),
-        dependencies: vec![],
-        moves: vec![],
-        in_maintenance: false,
-        warming_up: false,
-        signals: vec![],
-        memo: "remember me".into(),
-        settings: "{}".into(),
-        facts: vec![],
-    }
-}
-
-fn vantage(name: &str) -> VantageView {
-    VantageView { name: name.into(), failure_domain: name.into(), sound: true, fresh: true }
-}
-
-fn site(name: &str, rank: u32) -> SiteView {
-    let dead = name == "a";
-    SiteView {
-        site: name.into(),
-        failure_domain: name.into(),
-        rank,
-        capacity: 100,
-        share: if dead { 100 } else { 0 },
-        consensus: Consensus {
-            status: if dead { Status::Unhealthy } else { Status::Healthy },
-            agreeing: 3,
-            voting: 3,
-            expected: 3,
-            held: 30_000,
-        },
-        observations: (0..10).map(|number| observation(number, dead)).collect(),
-        services_unhealthy: u32::from(dead),
-        services_total: 4,
-        facts: vec![],
-    }
-}
-
-fn observation(number: u32, dead: bool) -> Observation {
-    Observation {
-        vantage: ["a", "b", "c"][number as usize % 3].into(),
-        outcome: if dead { Outcome::TimedOut } else { Outcome::Ok },
-        latency: (!dead).then_some(12),
-        age: 700,
-        consecutive: 9,
-        good: if dead { 0 } else { 60 },
-        bad: if dead { 9 } else { 0 },
-        detail: if dead { "no answer within 1000 ms".into() } else { String::new() },
-    }
+    Question::new(crate::situation::situation())
 }

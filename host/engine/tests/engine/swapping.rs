@@ -76,7 +76,7 @@ async fn recorded_cases_have_to_pass_before_a_policy_may_serve() {
     let engine = engine().await;
     let mut spec = policy("decline");
     assert!(engine.stage(spec.clone()).await.is_ok());
-    spec.cases = vec![crate::support::situation()];
+    spec.cases = vec![crate::situation::situation()];
     let refusal = engine.stage(spec).await.unwrap_err();
     assert!(refusal.why.contains("case 1 (orders)"), "{refusal}");
 }

@@ -1,4 +1,4 @@
-//! The hostile guests as bytes, for tests.
+//! The hostile guests as bytes, for tests, and a well-behaved one for benches.
 //!
 //! Knows nothing of what they do.
 
@@ -22,4 +22,6 @@ guest! {
     hostile_provider = "HOSTILE_PROVIDER";
     /// A signal whose numbers are none.
     hostile_signal = "HOSTILE_SIGNAL";
+    /// The failover policy that comes with the host.
+    failover_quorum = "FAILOVER_QUORUM";
 }

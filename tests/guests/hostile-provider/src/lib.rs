@@ -102,7 +102,9 @@ impl Probe for Hostile {
             "tcp" => outcome(TcpStream::connect(rest)),
             "udp" => outcome(UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", rest))),
             "listen" => outcome(std::net::TcpListener::bind(rest)),
-            "name" => outcome((rest, 80).to_socket_addrs().map(|found| found.map(|a| a.ip().to_string()).collect::<Vec<_>>())),
+            "name" => {
+                outcome((rest, 80).to_socket_addrs().map(|found| found.map(|a| a.ip().to_string()).collect::<Vec<_>>()))
+            }
             "http" => fetch(rest),
             "read" => outcome(std::fs::read_to_string(rest)),
             "write" => outcome(std::fs::write(rest, "written")),
@@ -160,7 +162,8 @@ fn fetch(url: &str) -> Result<Finding, Failure> {
     let mut url = url.to_owned();
     for _ in 0..3 {
         let answer = get(&url).map_err(|code| Failure::Rejected(format!("{code:?}")))?;
-        let location = answer.headers().get("location").first().map(|value| String::from_utf8_lossy(value).into_owned());
+        let location =
+            answer.headers().get("location").first().map(|value| String::from_utf8_lossy(value).into_owned());
         match location {
             Some(next) => url = next,
             None => return body(answer).map(found),
