@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
+use serde::Serialize;
 use tidegate_kernel::Kernel;
-use tidegate_kernel::contract::{Call, Failure, Message, Reason, Severity};
+use tidegate_kernel::contract::{Call, Decision, Failure, Message, Reason, Severity, Situation, Verdict};
 use tidegate_kernel::event::{Command, Event, Moment};
 use tidegate_kernel::fleet::{ServiceId, SiteId};
+use tidegate_kernel::view::{FleetStatus, Judgement};
 use tokio::sync::{mpsc, watch};
 
 use self::clock::Clock;
@@ -22,7 +24,8 @@ use self::core::{Core, Ordered, Stopped};
 use self::live::Live;
 use self::metrics::Metrics;
 use self::slots::{Change, Slots};
-use crate::agents::{Agents, OwnVantage, Word, plan};
+use crate::agents::{AgentView, Agents, OwnVantage, Word, plan};
+use crate::journal::Head;
 
 pub mod clock;
 pub mod core;
@@ -71,6 +74,18 @@ struct UnderWay {
     steps: watch::Sender<Steps>,
 }
 
+/// What `status` shows: the kernel's picture, and what the shell knows beside it.
+#[derive(Serialize)]
+pub struct Status {
+    /// The kernel's picture.
+    #[serde(flatten)]
+    pub fleet: FleetStatus,
+    /// The agents as they last reported.
+    pub agents: Vec<AgentView>,
+    /// The newest durable record.
+    pub journal: Head,
+}
+
 impl Host {
     fn new(parts: run::Parts, core: Core) -> Self {
         let run::Parts { fleet_file, state, live, clock, slots, agents, words, metrics } = parts;
@@ -113,6 +128,27 @@ impl Host {
         &self.state
     }
 
+    /// The whole picture.
+    pub async fn status(&self) -> Result<Status, Stopped> {
+        let fleet = self.core.look(|kernel, now| kernel.status(now)).await?;
+        Ok(Status { fleet, agents: self.agents.views(), journal: self.core.head() })
+    }
+
+    /// What would become of each service if a site were lost: its policy's verdict on that picture, weighed by the kernel. Changes
+    /// nothing. None = there is no such site.
+    pub async fn what_if(&self, site: &str) -> Result<Option<Vec<Judgement>>, Stopped> {
+        let named = site.to_owned();
+        let Some((lost, supposed)) = self.core.look(move |kernel, now| suppose_lost(kernel, &named, now)).await? else {
+            return Ok(None);
+        };
+        let mut decisions = Vec::new();
+        for (service, slot, situation) in supposed {
+            let answer = self.slots.decide(&slot, situation).await;
+            decisions.push((service, answer.result.unwrap_or_else(no_decision)));
+        }
+        Ok(Some(self.core.look(move |kernel, now| kernel.judge(lost, &decisions, now)).await?))
+    }
+
     /// Brings a person's order to the kernel; not while the host stops.
     pub async fn order(&self, by: &str, command: Command) -> Result<Ordered, Stopped> {
         if self.steps.borrow().closed {
@@ -128,9 +164,12 @@ impl Host {
         let mut checked = Vec::new();
         for declared in live.fleet.services.iter().filter(|declared| service.is_none_or(|name| name == declared.name)) {
             let blockers = readiness::blockers(self, &live, declared).await;
-            if let Some(service) = live.service_id(&declared.name) {
-                self.core.tell(Event::ReadyChecked { service, blockers: blockers.clone() }).await?;
-            }
+            let (name, found) = (declared.name.clone(), blockers.clone());
+            let told = move |kernel: &Kernel| {
+                let service = kernel.service_id(&name);
+                service.map(|service| Event::ReadyChecked { service, blockers: found }).into_iter().collect()
+            };
+            self.core.tell_as_known(told).await?;
             checked.push((declared.name.clone(), blockers));
         }
         Ok(checked)
@@ -149,7 +188,7 @@ impl Host {
     }
 
     /// Reads fleet file and secrets again; an error has changed nothing.
-    pub async fn reload(&self) -> anyhow::Result<()> {
+    pub async fn reload(self: &Arc<Self>) -> anyhow::Result<()> {
         reload::reload(self).await
     }
 
@@ -213,14 +252,20 @@ impl Host {
         }
     }
 
-    /// Puts a new reading in the place of the one before: for the API, the agents and the host's own looks.
-    fn install(&self, fresh: Arc<Live>) {
-        let before = self.live.swap(fresh.clone());
-        if let Err(error) = self.install_agents(&fresh) {
-            // The same fleet file and secrets were installed before the slots were swapped.
-            tracing::error!("the agents keep their plans: {error:#}");
-        }
+    /// Puts a new reading in the place of the one before. The kernel and everybody who speaks to it change at the same
+    /// moment, on its thread, because the two readings may number the services otherwise.
+    async fn take_over(self: &Arc<Self>, fresh: Arc<Live>) -> anyhow::Result<()> {
+        let before = self.live();
+        let (host, taken) = (self.clone(), fresh.clone());
+        let change = move |_: &Kernel| {
+            let event = Event::FleetChanged(Box::new((*taken.fleet).clone()));
+            host.live.store(taken);
+            vec![event]
+        };
+        self.core.tell_as_known(change).await?;
+        self.install_agents(&fresh)?;
         self.install_own_looks(&before, &fresh);
+        Ok(())
     }
 
     /// Gives the agents their plans; an error has changed none of them.
@@ -296,6 +341,28 @@ impl Host {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.steps.send_modify(|steps| steps.running -= 1);
+    }
+}
+
+/// Each service's slot, and what its policy would be told.
+fn suppose_lost(kernel: &Kernel, site: &str, now: Moment) -> Option<(SiteId, Vec<(ServiceId, String, Situation)>)> {
+    let lost = kernel.site_id(site)?;
+    let supposed = kernel.hypothetical(lost, now).into_iter();
+    let supposed = supposed.map(|(id, situation)| (id, kernel.fleet().services[id.at()].policy.clone(), situation));
+    Some((lost, supposed.collect()))
+}
+
+/// A policy that cannot decide holds.
+fn no_decision(why: String) -> Decision {
+    Decision {
+        verdict: Verdict::Hold,
+        analysis: "no-decision".to_owned(),
+        reasons: vec![Reason::new("policy-failed", why)],
+        vetoes: Vec::new(),
+        would_change_if: Vec::new(),
+        ask_again_in: None,
+        memo: String::new(),
+        facts: Vec::new(),
     }
 }
 

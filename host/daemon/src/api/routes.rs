@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tidegate_kernel::event::Command;
+use tidegate_kernel::event::{Command, RunId};
 
 use super::answer::{Answer, Told, document, refused, text};
 use super::people::{Caller, Role};
@@ -55,6 +55,7 @@ pub(super) async fn answer(request: Request<Incoming>, caller: Caller, host: &Ar
         ("GET", ["v1", "ready"]) => ready(host, question.query("service")).await,
         ("GET", ["v1", rest @ ..]) if !rest.starts_with(&["plugins"]) => look(host, rest, &question).await,
         ("POST", ["v1", "orders"]) => order(host, &question).await,
+        ("POST", ["v1", "plan"]) => plan(host, &question).await,
         ("POST", ["v1", "reload"]) => reload(host).await,
         ("POST", ["v1", "channels", name, "test"]) => test_channel(host, name, &question.caller).await,
         (_, ["v1", "plugins", rest @ ..]) => plugins::answer(host, rest, &question).await,
@@ -124,6 +125,28 @@ pub(super) fn bad_request(what: String, at: &str, next: &str) -> Told {
 async fn look(host: &Host, path: &[&str], question: &Question) -> Answer {
     let core = host.core();
     match path {
+        ["status"] => document(&host.status().await?),
+        ["services", name] => {
+            let service = (*name).to_owned();
+            let shown = core.look(move |kernel, now| kernel.service_status(&service, now)).await?;
+            document(&shown.ok_or_else(|| Told::no_such("service", name, "`tidegate status` lists them all"))?)
+        }
+        ["what-if"] => {
+            let site = question
+                .query("lose")
+                .ok_or_else(|| bad_request("which site?".to_owned(), "lose", "add ?lose=SITE"))?;
+            let judged = host.what_if(&site).await?;
+            document(&judged.ok_or_else(|| Told::no_such("site", &site, "`tidegate status` lists them all"))?)
+        }
+        ["runs"] => document(&core.look(|kernel, now| kernel.runs(now)).await?),
+        ["runs", id] => {
+            let run = id.strip_prefix('r').unwrap_or(id).parse().map(RunId);
+            let run = run.map_err(|_| {
+                bad_request(format!("`{id}` is no run"), id, "write its number, as `run list` shows it")
+            })?;
+            let shown = core.look(move |kernel, now| kernel.run(run, now)).await?;
+            document(&shown.ok_or_else(|| Told::no_such("run", id, "`tidegate run list` lists them all"))?)
+        }
         ["questions"] => {
             document(&core.look(|kernel, _| kernel.state().open_questions().cloned().collect::<Vec<_>>()).await?)
         }
@@ -139,6 +162,14 @@ async fn order(host: &Host, question: &Question) -> Answer {
     })?;
     match host.order(&question.caller.name, command).await? {
         Ok(accepted) => document(&accepted),
+        Err(why) => refused(&why),
+    }
+}
+
+async fn plan(host: &Host, question: &Question) -> Answer {
+    let command: Command = question.json()?;
+    match host.core().look(move |kernel, now| kernel.plan(&command, now)).await? {
+        Ok(plan) => document(&plan),
         Err(why) => refused(&why),
     }
 }

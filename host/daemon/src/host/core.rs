@@ -58,8 +58,11 @@ pub type Ordered = Result<Accepted, Refused>;
 
 type Look = Box<dyn FnOnce(&Kernel, Moment) + Send>;
 
+type Events = Box<dyn FnOnce(&Kernel) -> Vec<Event> + Send>;
+
 enum Inbound {
     Event(Event),
+    Events(Events),
     Order { by: String, command: Command, reply: oneshot::Sender<Ordered> },
     Look(Look),
     Stop,
@@ -121,6 +124,15 @@ impl Core {
     /// Tells the kernel; waits while its inbox is full.
     pub async fn tell(&self, event: Event) -> Result<(), Stopped> {
         self.send(Inbound::Event(event)).await
+    }
+
+    /// Tells the kernel what `events` makes of it on the kernel's own thread, in one piece: where services are numbered,
+    /// the numbers are those of the fleet file that the kernel has at that moment.
+    pub async fn tell_as_known(
+        &self,
+        events: impl FnOnce(&Kernel) -> Vec<Event> + Send + 'static,
+    ) -> Result<(), Stopped> {
+        self.send(Inbound::Events(Box::new(events))).await
     }
 
     /// Brings an order, and waits until it has been taken and is durable, or refused.
@@ -220,6 +232,7 @@ impl<S: Store, H: Hands> Loop<S, H> {
     fn take(&mut self, inbound: Inbound) {
         match inbound {
             Inbound::Event(event) => self.handle(event),
+            Inbound::Events(events) => events(&self.kernel).into_iter().for_each(|event| self.handle(event)),
             Inbound::Order { by, command, reply } => {
                 self.orders += 1;
                 self.waiting.push((self.orders, reply));

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tidegate_kernel::Kernel;
 use tidegate_kernel::contract::{Call, Decision, Failure, Message, Reason, Route, Situation};
 use tidegate_kernel::event::{Action, Answered, Effect, Event, RunId, StepOutcome, Ticket};
 use tidegate_kernel::fleet::{Mode, ServiceId};
@@ -46,7 +47,10 @@ impl Tasks {
     }
 
     /// Does `work` when there is room for it, and tells the kernel what came of it.
-    fn spawn(&self, room: Option<&Arc<Semaphore>>, work: impl Future<Output = Event> + Send + 'static) {
+    fn spawn<E>(&self, room: Option<&Arc<Semaphore>>, work: impl Future<Output = E> + Send + 'static)
+    where
+        E: FnOnce(&Kernel) -> Vec<Event> + Send + 'static,
+    {
         let (host, room) = (self.host.clone(), room.cloned());
         self.runtime.spawn(async move {
             // The semaphores are never closed.
@@ -54,23 +58,32 @@ impl Tasks {
                 Some(room) => room.acquire().await.ok(),
                 None => None,
             };
-            let event = work.await;
+            let events = work.await;
             // A kernel that has stopped asks afresh after the next start.
-            let _ = host.core().tell(event).await;
+            let _ = host.core().tell_as_known(events).await;
         });
     }
 }
 
 impl Hands for Tasks {
+    /// Services are named here, on the kernel's thread: by the time a task is done, the fleet file may number them otherwise.
     fn carry_out(&mut self, effect: Effect) {
-        let host = self.host.clone();
+        let (host, live) = (self.host.clone(), self.host.live());
+        let name = |service: ServiceId| live.fleet.services.get(service.at()).map(|service| service.name.clone());
         match effect {
             Effect::Decide { ticket, service, slot, situation } => {
+                let Some(service) = name(service) else { return };
                 self.spawn(Some(&self.decisions), decide(host, ticket, service, slot, *situation));
             }
             Effect::Perform { run, step, action, call } => self.perform(run, step, action, call),
-            Effect::ReadRoute { service } => self.spawn(Some(&self.questions), read_route(host, service)),
-            Effect::CheckReady { service } => self.spawn(Some(&self.questions), check_ready(host, service)),
+            Effect::ReadRoute { service } => {
+                let Some(service) = name(service) else { return };
+                self.spawn(Some(&self.questions), read_route(host, service));
+            }
+            Effect::CheckReady { service } => {
+                let Some(service) = name(service) else { return };
+                self.spawn(Some(&self.questions), check_ready(host, service));
+            }
             Effect::Probe { service, site } => host.look_now(service, site),
             Effect::Notify { key, channel, message } => {
                 self.spawn(Some(&self.messages), notify(host, key, channel, message));
@@ -99,18 +112,35 @@ impl Tasks {
                 }
             };
             host.metrics().count(metrics::STEPS, &[outcome_name(&outcome)]);
-            drop(under_way);
-            Event::Stepped { run, step, outcome }
+            move |_: &Kernel| {
+                // Until the kernel has it, the host does not count the step as done.
+                drop(under_way);
+                vec![Event::Stepped { run, step, outcome }]
+            }
         });
     }
 }
 
-async fn decide(host: Arc<Host>, ticket: Ticket, service: ServiceId, slot: String, situation: Situation) -> Event {
+/// An event of a service that the fleet file still has.
+fn of_service(
+    name: String,
+    event: impl FnOnce(ServiceId) -> Event + Send,
+) -> impl FnOnce(&Kernel) -> Vec<Event> + Send {
+    move |kernel| kernel.service_id(&name).map(event).into_iter().collect()
+}
+
+async fn decide(
+    host: Arc<Host>,
+    ticket: Ticket,
+    name: String,
+    slot: String,
+    situation: Situation,
+) -> impl FnOnce(&Kernel) -> Vec<Event> + Send {
     let begun = Instant::now();
     let answer = host.slots().decide(&slot, situation).await;
     host.metrics().took(metrics::DECISION_SECONDS, &[&slot], begun.elapsed());
     count_decision(&host, &slot, &answer);
-    Event::Decided { ticket, service, answer: Box::new(answer) }
+    of_service(name, move |service| Event::Decided { ticket, service, answer: Box::new(answer) })
 }
 
 fn count_decision(host: &Host, slot: &str, answer: &Answered) {
@@ -123,30 +153,35 @@ fn count_decision(host: &Host, slot: &str, answer: &Answered) {
     }
 }
 
-async fn read_route(host: Arc<Host>, service: ServiceId) -> Event {
-    let result = route_of(&host, service).await;
-    Event::RouteRead { service, result }
+async fn read_route(host: Arc<Host>, name: String) -> impl FnOnce(&Kernel) -> Vec<Event> + Send {
+    let result = route_of(&host, &name).await;
+    of_service(name, move |service| Event::RouteRead { service, result })
 }
 
-async fn route_of(host: &Host, service: ServiceId) -> Result<Route, Failure> {
+async fn route_of(host: &Host, service: &str) -> Result<Route, Failure> {
     let live = host.live();
-    let route = live.fleet.services.get(service.at()).and_then(|service| service.route.as_ref());
+    let route = live.service(service).and_then(|service| service.route.as_ref());
     let route = route.ok_or_else(|| Failure::NotFound("the service has no route".to_owned()))?;
     host.slots().read_route(&route.slot, &route.name).await
 }
 
-async fn check_ready(host: Arc<Host>, service: ServiceId) -> Event {
+async fn check_ready(host: Arc<Host>, name: String) -> impl FnOnce(&Kernel) -> Vec<Event> + Send {
     let live = host.live();
-    let blockers = match live.fleet.services.get(service.at()) {
+    let blockers = match live.service(&name) {
         Some(service) => super::readiness::blockers(&host, &live, service).await,
         None => vec![Reason::new("unknown-service", "the fleet file has just been changed")],
     };
-    Event::ReadyChecked { service, blockers }
+    of_service(name, move |service| Event::ReadyChecked { service, blockers })
 }
 
-async fn notify(host: Arc<Host>, key: String, channel: String, message: Message) -> Event {
+async fn notify(
+    host: Arc<Host>,
+    key: String,
+    channel: String,
+    message: Message,
+) -> impl FnOnce(&Kernel) -> Vec<Event> + Send {
     let result = host.send(&channel, message, key.clone()).await;
-    Event::Sent { key, channel, result }
+    move |_: &Kernel| vec![Event::Sent { key, channel, result }]
 }
 
 fn outcome_name(outcome: &StepOutcome) -> &'static str {

@@ -109,11 +109,6 @@ impl Live {
     pub fn own_site(&self) -> &str {
         self.fleet.sites.get(self.fleet.host.site.at()).map_or("", |site| site.name.as_str())
     }
-
-    /// A service's number in this reading.
-    pub fn service_id(&self, name: &str) -> Option<ServiceId> {
-        self.services.get(name).copied()
-    }
 }
 
 fn stamp(path: &Path) -> Stamp {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tidegate_kernel::event::Event;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -41,13 +40,13 @@ pub(super) async fn watch(host: Arc<Host>) -> anyhow::Result<()> {
 }
 
 /// Reads, checks, stages and installs. An error has changed nothing.
-pub(super) async fn reload(host: &Host) -> anyhow::Result<()> {
+pub(super) async fn reload(host: &Arc<Host>) -> anyhow::Result<()> {
     let taken = take(host).await;
     host.metrics().count(metrics::RELOADS, &[if taken.is_ok() { "taken" } else { "refused" }]);
     taken
 }
 
-async fn take(host: &Host) -> anyhow::Result<()> {
+async fn take(host: &Arc<Host>) -> anyhow::Result<()> {
     let _alone = host.alone().await;
     let file = host.fleet_file().to_owned();
     let fresh = tokio::task::spawn_blocking(move || Live::read(&file)).await??;
@@ -55,10 +54,8 @@ async fn take(host: &Host) -> anyhow::Result<()> {
     say_what_needs_a_restart(&host.live(), &fresh);
     let changes = host.slots().prepare(&fresh).await?;
     host.install_agents(&fresh)?;
-    let fresh = Arc::new(fresh);
     let swapped = host.slots().commit(changes).await?;
-    host.install(fresh.clone());
-    host.core().tell(Event::FleetChanged(Box::new((*fresh.fleet).clone()))).await?;
+    host.take_over(Arc::new(fresh)).await?;
     for event in swapped {
         host.core().tell(event).await?;
     }

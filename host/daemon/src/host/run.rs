@@ -45,6 +45,8 @@ pub struct Options {
     pub workers: Option<usize>,
     /// Told once the host serves.
     pub serving: Option<oneshot::Sender<Serving>>,
+    /// Stops the host as SIGTERM does: for whoever runs one within a process of their own.
+    pub stop: Option<oneshot::Receiver<()>>,
 }
 
 /// Where a host that serves can be reached.
@@ -57,9 +59,9 @@ pub struct Serving {
 }
 
 /// Runs a host until it is told to stop (SIGTERM, SIGINT), or cannot go on.
-pub async fn run(fleet_file: &Path, options: Options) -> anyhow::Result<()> {
+pub async fn run(fleet_file: &Path, mut options: Options) -> anyhow::Result<()> {
     let begun = std::time::Instant::now();
-    let mut stop = Stop::listen()?;
+    let mut stop = Stop::listen(options.stop.take())?;
     let (host, mut running, words) = start(fleet_file, &options).await?;
     let listeners = open_listeners(&host).await?;
     let listening = listeners.iter().map(Listener::listening).collect::<anyhow::Result<Vec<_>>>()?;
@@ -107,8 +109,9 @@ async fn start(fleet_file: &Path, options: &Options) -> anyhow::Result<(Arc<Host
     let slots = Slots::open(&live, agents.clone(), metrics.clone(), options).await?;
     let parts = Parts { fleet_file: fleet_file.to_owned(), state, live, clock, slots, agents, words, metrics };
     let (host, running) = begin(kernel, journal, parts)?;
-    host.install_agents(&host.live()).context("nothing was started")?;
-    host.install(host.live());
+    let live = host.live();
+    host.install_agents(&live).context("nothing was started")?;
+    host.install_own_looks(&live, &live);
     Ok((host, running, heard))
 }
 
@@ -210,10 +213,9 @@ async fn stop_well(host: &Host, running: &mut Running, stop: &mut Stop) -> anyho
 /// Hands what the vantage points say to the kernel.
 async fn hear(host: Arc<Host>, mut words: mpsc::Receiver<Word>) {
     while let Some(word) = words.recv().await {
-        for event in host.live().names.events(word) {
-            if host.core().tell(event).await.is_err() {
-                return;
-            }
+        let speaker = host.clone();
+        if host.core().tell_as_known(move |_| speaker.live().names.events(word)).await.is_err() {
+            return;
         }
     }
 }
@@ -254,22 +256,36 @@ async fn watch_faults(host: Arc<Host>) {
     }
 }
 
-/// The signals that end a host.
+/// What ends a host.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    told: Option<oneshot::Receiver<()>>,
 }
 
 impl Stop {
-    fn listen() -> anyhow::Result<Self> {
+    fn listen(told: Option<oneshot::Receiver<()>>) -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Stop { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Stop { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())?, told })
     }
 
     async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = told(&mut self.told) => {}
         }
     }
+}
+
+/// Once; whoever has gone away without a word does not stop the host.
+async fn told(stop: &mut Option<oneshot::Receiver<()>>) {
+    if let Some(receiver) = stop {
+        let said = receiver.await.is_ok();
+        *stop = None;
+        if said {
+            return;
+        }
+    }
+    std::future::pending().await
 }
