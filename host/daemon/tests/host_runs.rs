@@ -43,7 +43,7 @@ async fn serve(listener: TcpListener) {
 
 async fn nameserver() -> Running {
     let record = ZoneRecord { name: "shop".into(), ttl_seconds: 1, data: RecordData::A(Ipv4Addr::new(127, 0, 0, 1)) };
-    let key = TsigKey { name: "key".into(), algorithm: TsigAlgorithm::HmacSha256, secret: KEY.to_vec() };
+    let key = TsigKey { name: "dns-key".into(), algorithm: TsigAlgorithm::HmacSha256, secret: KEY.to_vec() };
     let config = NameserverConfig {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         zone: "example.test".into(),
@@ -66,8 +66,14 @@ async fn shop_leads_to(server: SocketAddr) -> Vec<Ipv4Addr> {
     socket.send_to(&question, server).await.unwrap();
     let mut answer = [0; 512];
     let length = socket.recv(&mut answer).await.unwrap();
-    // Each answer here is a pointer to the name (2), type, class, TTL and length (10), and an address (4).
-    answer[question.len()..length].chunks_exact(16).map(|a| Ipv4Addr::new(a[12], a[13], a[14], a[15])).collect()
+    // The one address of the one answer is what the message ends with.
+    let answers = usize::from(u16::from_be_bytes([answer[6], answer[7]]));
+    answer[..length]
+        .last_chunk::<4>()
+        .filter(|_| answers == 1)
+        .map(|address| Ipv4Addr::from(*address))
+        .into_iter()
+        .collect()
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
@@ -121,7 +127,13 @@ impl Stage {
     }
 
     async fn journal(&self) -> String {
-        self.client.text("/v1/journal").await.unwrap()
+        let mut lines = self.client.lines("/v1/journal").await.unwrap();
+        let mut journal = String::new();
+        while let Some(line) = lines.next().await.unwrap() {
+            journal.push_str(&line);
+            journal.push('\n');
+        }
+        journal
     }
 }
 
@@ -152,12 +164,12 @@ warm-up = "500ms"
 [site.right]
 
 [secret]
-key = {{ file = "{at}/key" }}
+dns-key = {{ file = "{at}/key" }}
 
 [slot."dns/primary"]
 plugin = "builtin:dns-rfc2136"
-grants = ["tcp://{dns}", "udp://{dns}", "secret:key"]
-settings = {{ servers = ["{dns}"], zone = "example.test", key = "key" }}
+grants = ["tcp://{dns}", "udp://{dns}", "secret:dns-key"]
+settings = {{ servers = ["{dns}"], zone = "example.test", key = "dns-key" }}
 
 [service.shop]
 one-domain-suffices = true
@@ -217,7 +229,8 @@ async fn keeps_what_works_when_it_is_told_to_take_what_does_not() {
     let plugins: Value = stage.client.get("/v1/plugins").await.unwrap();
     // What is written instead, and what the refusal has to name.
     for (from, to, named) in [
-        ("ttl = \"1s\"", "tll = \"1s\"", "fleet.toml:"),
+        ("failover = \"automatic\"", "failover = \"automatc\"", "fleet.toml:"),
+        ("ttl = \"1s\"", "tll = \"1s\"", "dns/primary"),
         ("interval = \"200ms\"", "interval = \"soon\"", "fleet.toml:"),
         ("builtin:dns-rfc2136", "builtin:dns-nowhere", "slot dns/primary"),
         ("zone = \"example.test\"", "zone = 7", "dns/primary"),

@@ -114,6 +114,7 @@ where
     let (end, ended) = oneshot::channel();
     let runtime = Handle::current();
     let thread = std::thread::Builder::new().name("kernel".to_owned()).spawn(move || {
+        let _entered = runtime.enter();
         // Nobody waits for the end only if the whole process is on its way out.
         let _ = end.send(body.run(&runtime));
     });
@@ -214,7 +215,7 @@ impl<S: Store, H: Hands> Loop<S, H> {
         while !self.stopping {
             let patience = self.patience();
             // Nothing within the time is no error: then a timer is due.
-            let _ = runtime.block_on(timeout(patience, self.inbox.recv_many(&mut batch, BATCH)));
+            let _ = runtime.block_on(async { timeout(patience, self.inbox.recv_many(&mut batch, BATCH)).await });
             for inbound in batch.drain(..) {
                 self.take(inbound);
             }
