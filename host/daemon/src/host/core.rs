@@ -56,7 +56,10 @@ pub struct Stopped;
 /// What an order came to.
 pub type Ordered = Result<Accepted, Refused>;
 
-type Look = Box<dyn FnOnce(&Kernel, Moment) + Send>;
+/// Looks now, and gives the answer to whoever asked once it is called.
+type Look = Box<dyn FnOnce(&Kernel, Moment) -> Answer + Send>;
+
+type Answer = Box<dyn FnOnce() + Send>;
 
 type Events = Box<dyn FnOnce(&Kernel) -> Vec<Event> + Send>;
 
@@ -79,6 +82,7 @@ struct Loop<S, H> {
     waiting: Vec<(u64, oneshot::Sender<Ordered>)>,
     orders: u64,
     effects: Vec<Effect>,
+    answers: Vec<Answer>,
     stopping: bool,
 }
 
@@ -109,6 +113,7 @@ where
         waiting: Vec::new(),
         orders: 0,
         effects: Vec::new(),
+        answers: Vec::new(),
         stopping: false,
     };
     let (end, ended) = oneshot::channel();
@@ -143,15 +148,16 @@ impl Core {
         answer.await.map_err(|_| Stopped)
     }
 
-    /// What the kernel shows.
+    /// What the kernel shows; what the answer rests on is durable, with all that was told before.
     pub async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Kernel, Moment) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
         let (reply, answer) = oneshot::channel();
         let look: Look = Box::new(move |kernel, now| {
+            let seen = look(kernel, now);
             // Whoever asked may have gone away.
-            let _ = reply.send(look(kernel, now));
+            Box::new(move || drop(reply.send(seen)))
         });
         self.send(Inbound::Look(look)).await?;
         answer.await.map_err(|_| Stopped)
@@ -239,7 +245,7 @@ impl<S: Store, H: Hands> Loop<S, H> {
                 self.waiting.push((self.orders, reply));
                 self.handle(Event::Ordered { order: self.orders, by, command });
             }
-            Inbound::Look(look) => look(&self.kernel, self.clock.now()),
+            Inbound::Look(look) => self.answers.push(look(&self.kernel, self.clock.now())),
             Inbound::Stop => self.stopping = true,
         }
     }
@@ -258,7 +264,7 @@ impl<S: Store, H: Hands> Loop<S, H> {
         self.kernel.handle(self.clock.now(), event, &mut self.effects);
     }
 
-    /// Makes every record of the batch durable, then carries the rest out in order.
+    /// Makes every record of the batch durable, then carries the rest out in order, then answers.
     fn settle(&mut self) -> anyhow::Result<()> {
         let (records, rest): (Vec<_>, Vec<_>) =
             self.effects.drain(..).partition(|effect| matches!(effect, Effect::Append(_)));
@@ -269,6 +275,7 @@ impl<S: Store, H: Hands> Loop<S, H> {
                 effect => self.hands.carry_out(effect),
             }
         }
+        self.answers.drain(..).for_each(|answer| answer());
         Ok(())
     }
 
