@@ -197,8 +197,12 @@ async fn moves_dns_when_the_active_site_dies_and_goes_on_from_its_journal() {
     let stage = Stage::new(|directory| fleet(directory, left, right, dns.local_addr()));
     let host = stage.start().await;
     assert_eq!(shop_leads_to(dns.local_addr()).await, [Ipv4Addr::new(127, 0, 0, 1)]);
-    until("both sites are seen well", || async { stage.journal().await.matches(r#""to":"healthy""#).count() >= 2 })
-        .await;
+    until("both sites are seen well and a move would work", || async {
+        let shop: Value = stage.client.get("/v1/services/shop").await.unwrap();
+        let well = |at: usize| shop["places"][at]["consensus"]["status"] == "healthy";
+        well(0) && well(1) && shop["movable"] == json!({"yes": "right"}) && !shop["readiness"].is_null()
+    })
+    .await;
 
     left_alive.abort();
     until("the name leads to the site that lives", || async {
