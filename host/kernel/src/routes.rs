@@ -166,7 +166,9 @@ impl Kernel {
             let place = places.iter().find(|place| place.endpoint == target)?;
             Some(self.fleet.sites[place.site.at()].name.clone())
         };
-        found.into_iter().map(|e| Endpoint { site: site(&e.target).unwrap_or(e.site), ..e }).collect()
+        // What is declared and takes no traffic leads nowhere.
+        let live = found.into_iter().filter(|endpoint| endpoint.weight > 0);
+        live.map(|e| Endpoint { site: site(&e.target).unwrap_or(e.site), ..e }).collect()
     }
 
     /// The shares that endpoints mean; none if one of them is no declared place.
@@ -190,8 +192,11 @@ impl Kernel {
 
 /// Whether what was found leads where it should: the same targets, with the same weights as far as the provider knows any.
 pub(crate) fn leads(found: &[Endpoint], wanted: &[Endpoint]) -> bool {
+    let live = |endpoints: &[Endpoint]| {
+        endpoints.iter().filter(|endpoint| endpoint.weight > 0).cloned().collect::<Vec<_>>()
+    };
     let of = |endpoints: &[Endpoint]| {
-        let live = endpoints.iter().filter(|endpoint| endpoint.weight > 0).cloned().collect::<Vec<_>>();
+        let live = live(endpoints);
         let mut all: Vec<(String, u32)> = live.iter().map(|e| e.target.clone()).zip(per_cents(&live)).collect();
         all.sort();
         all
@@ -199,7 +204,7 @@ pub(crate) fn leads(found: &[Endpoint], wanted: &[Endpoint]) -> bool {
     let (a, b) = (of(found), of(wanted));
     let same_targets = a.iter().map(|(target, _)| target).eq(b.iter().map(|(target, _)| target));
     let close = a.iter().zip(&b).all(|((_, x), (_, y))| x.abs_diff(*y) <= ROUNDING);
-    same_targets && (close || even(found))
+    same_targets && (close || even(&live(found)))
 }
 
 fn even(endpoints: &[Endpoint]) -> bool {

@@ -48,6 +48,12 @@ fn probe_tcp() {
 }
 
 #[test]
+fn dns_rfc2136() {
+    let example = check::<dns_rfc2136::Rfc2136>("dns-rfc2136", "dns");
+    declares::<dns_rfc2136::route::Declaration>(&example);
+}
+
+#[test]
 fn action_http() {
     let example = check::<action_http::ActionHttp>("action-http", "action");
     declares::<action_http::decide::Action>(&example);

@@ -79,9 +79,8 @@ impl Provider for Rfc2136 {
 
     fn wants() -> Vec<Want> {
         let servers = ["udp://*:*", "tcp://*:*"].map(|server| Want::Connect(server.to_owned()));
-        // The usual name, and any other that the settings may give.
-        let secrets = ["dns-key", "*"].map(|secret| Want::Secret(secret.to_owned()));
-        servers.into_iter().chain(secrets).collect()
+        // Whatever name the settings give.
+        servers.into_iter().chain([Want::Secret("*".to_owned())]).collect()
     }
 
     fn configure(settings: Settings, declared: Declared) -> Result<Self, Vec<Problem>> {
