@@ -344,8 +344,11 @@ impl Drop for UnderWay {
     }
 }
 
-/// Each service's slot, and what its policy would be told.
-fn suppose_lost(kernel: &Kernel, site: &str, now: Moment) -> Option<(SiteId, Vec<(ServiceId, String, Situation)>)> {
+/// A service, its policy's slot, and what the policy would be told.
+type Supposed = (ServiceId, String, Situation);
+
+/// What is supposed where a site is lost; none = there is no such site.
+fn suppose_lost(kernel: &Kernel, site: &str, now: Moment) -> Option<(SiteId, Vec<Supposed>)> {
     let lost = kernel.site_id(site)?;
     let supposed = kernel.hypothetical(lost, now).into_iter();
     let supposed = supposed.map(|(id, situation)| (id, kernel.fleet().services[id.at()].policy.clone(), situation));

@@ -255,6 +255,42 @@ async fn keeps_what_works_when_it_is_told_to_take_what_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shows_and_counts_what_it_does_and_refuses_an_order_that_makes_no_sense() {
+    let (left, _left_alive) = service(Ipv4Addr::new(127, 0, 0, 1)).await;
+    let (right, _right_alive) = service(Ipv4Addr::new(127, 0, 0, 2)).await;
+    let dns = nameserver().await;
+    let stage = Stage::new(|directory| fleet(directory, left, right, dns.local_addr()));
+    let host = stage.start().await;
+    let status: Value = stage.client.get("/v1/status").await.unwrap();
+    assert_eq!(status["services"][0]["name"], "shop");
+    let ready: Value = stage.client.get("/v1/ready?service=shop").await.unwrap();
+    assert_eq!(ready, json!([{"service": "shop", "blockers": []}]));
+    let lost: Value = stage.client.get("/v1/what-if?lose=left").await.unwrap();
+    assert_eq!(lost[0]["service"], "shop");
+    for path in ["/v1/services/nope", "/v1/what-if?lose=nowhere", "/v1/runs/7", "/v1/plugins/nope", "/v1/nothing"] {
+        let error = stage.client.get::<Value>(path).await.unwrap_err().to_string();
+        assert!(error.contains("there is no"), "{path}: {error}");
+    }
+    let order = json!({"command": "failover", "service": "nope", "to": null});
+    assert!(matches!(stage.client.post::<Value>("/v1/orders", &order).await, Err(tidegate::client::Error::Refused(_))));
+
+    let mut lines = stage.client.lines("/metrics").await.unwrap();
+    let mut figures = String::new();
+    while let Some(line) = lines.next().await.unwrap() {
+        figures.push_str(&line);
+        figures.push('\n');
+    }
+    for figure in [
+        "tidegate_journal_head ",
+        "tidegate_services{state=\"normal\"} 1",
+        "tidegate_orders_total{result=\"refused\"} 1",
+    ] {
+        assert!(figures.contains(figure), "{figure}:\n{figures}");
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn swaps_rolls_back_and_refuses_plugins_without_losing_the_one_that_works() {
     let (left, _left_alive) = service(Ipv4Addr::new(127, 0, 0, 1)).await;
     let (right, _right_alive) = service(Ipv4Addr::new(127, 0, 0, 2)).await;

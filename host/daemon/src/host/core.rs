@@ -311,3 +311,105 @@ fn record(effect: &Effect) -> Option<&Record> {
 fn body(record: &Record) -> anyhow::Result<Box<RawValue>> {
     to_raw_value(record).context("a record that cannot be written as JSON")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use tidegate_kernel::fleet::parse;
+
+    use super::*;
+    use crate::journal::{FileJournal, Reader, SEGMENT_BYTES};
+
+    const FLEET: &str = r#"
+        [host]
+        site = "west"
+        [site.west]
+        [site.east]
+        [service.shop]
+        probe = { slot = "probe/tcp" }
+        route = { slot = "dns/primary", name = "shop.example.test" }
+        [slot."dns/primary"]
+        plugin = "builtin:dns-rfc2136"
+        [service.shop.at.west]
+        endpoint = "192.0.2.1"
+        target = { address = "192.0.2.1:1" }
+        [service.shop.at.east]
+        endpoint = "192.0.2.2"
+        target = { address = "192.0.2.2:1" }
+    "#;
+
+    /// Notes what it was given.
+    struct Noting(Arc<Mutex<Vec<String>>>);
+
+    impl Hands for Noting {
+        fn carry_out(&mut self, effect: Effect) {
+            let text = format!("{effect:?}");
+            let name = text.split([' ', '(']).next().unwrap_or_default().to_owned();
+            self.0.lock().unwrap().push(name);
+        }
+    }
+
+    /// A disk that is full.
+    struct Full(Head);
+
+    impl Store for Full {
+        fn append(&mut self, _: Vec<Box<RawValue>>) -> anyhow::Result<()> {
+            bail!("no space left on device")
+        }
+
+        fn head(&self) -> &Head {
+            &self.0
+        }
+
+        fn read(&self, _: u64) -> anyhow::Result<Reader> {
+            bail!("nothing was ever written")
+        }
+    }
+
+    struct Started {
+        core: Core,
+        running: Running,
+        done: Arc<Mutex<Vec<String>>>,
+    }
+
+    fn started(store: impl Store + 'static, state: &Path) -> Started {
+        let clock = Clock::resume(state, None).unwrap();
+        let fleet = parse(Path::new("fleet.toml"), &|_| Ok(FLEET.to_owned())).unwrap();
+        let kernel = Kernel::new(fleet, clock.now());
+        let (mut way, done) = (None, Arc::default());
+        let noting = Noting(Arc::clone(&done));
+        let running = start(kernel, store, clock, Arc::default(), |core| {
+            way = Some(core);
+            noting
+        });
+        Started { core: way.unwrap(), running: running.unwrap(), done }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn nothing_is_done_about_what_cannot_be_made_durable() {
+        let state = tempfile::tempdir().unwrap();
+        let mut full = started(Full(Head::empty()), state.path());
+        let error = full.running.ended().await.unwrap_err();
+        assert!(format!("{error:#}").contains("no space left"), "{error:#}");
+        assert!(full.done.lock().unwrap().is_empty(), "{:?}", full.done);
+        let resume = Command::Resume { service: None };
+        assert_eq!(full.core.order("ada".to_owned(), resume).await, Err(Stopped));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn an_order_is_answered_once_it_is_durable_with_who_gave_it() {
+        let state = tempfile::tempdir().unwrap();
+        let journal = FileJournal::open(state.path(), SEGMENT_BYTES).unwrap().finish().unwrap();
+        let mut host = started(journal, state.path());
+        let pause = Command::Pause { service: Some("shop".to_owned()), reason: "we look first".to_owned() };
+        host.core.order("ada".to_owned(), pause).await.unwrap().unwrap();
+        let read: Vec<_> = Reader::open(state.path()).unwrap().map(|entry| entry.unwrap().body.to_string()).collect();
+        assert!(read.iter().any(|body| body.contains("we look first") && body.contains("\"by\":\"ada\"")), "{read:?}");
+        assert!(host.done.lock().unwrap().iter().any(|effect| effect == "ReadRoute"), "{:?}", host.done);
+        host.core.stop().await;
+        host.running.ended().await.unwrap();
+        assert_eq!(host.core.head().n, read.len() as u64);
+    }
+}
