@@ -158,13 +158,13 @@ impl Kernel {
             let Some(run) = self.state.runs.get(&id).filter(|run| run.end.is_none()) else { return };
             let next = saga::next(&run.shapes(), &run.states(), run.heading, turn.now.mono);
             match next {
-                Next::Wait => return self.wait_for_run(id),
+                Next::Wait => return self.wait_for_run(id, turn.now),
                 Next::Start(steps) => {
                     let blind = |step: &usize| self.is_blind_for(id, *step, turn.now);
                     let steps: Vec<usize> = steps.into_iter().filter(|step| !blind(step)).collect();
                     if steps.is_empty() {
                         self.desk.at(self.sensing.warm_at(), Timer::Run(id));
-                        return self.wait_for_run(id);
+                        return self.wait_for_run(id, turn.now);
                     }
                     steps.into_iter().for_each(|step| self.start_step(turn, id, step));
                 }
@@ -184,8 +184,8 @@ impl Kernel {
         fresh && self.sensing.warming_up(now)
     }
 
-    fn wait_for_run(&mut self, id: RunId) {
-        let due = self.state.runs.get(&id).and_then(|run| saga::next_due(&run.states()));
+    fn wait_for_run(&mut self, id: RunId, now: Moment) {
+        let due = self.state.runs.get(&id).and_then(|run| saga::next_due(&run.states(), now.mono));
         if let Some(due) = due {
             self.desk.at(due, Timer::Run(id));
         }

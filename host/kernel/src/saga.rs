@@ -171,9 +171,10 @@ pub fn passed(shapes: &[Shape], states: &[StepState]) -> bool {
     shapes.iter().zip(states).any(|(shape, state)| shape.point_of_no_return && state.attempt > 0)
 }
 
-/// The earliest time at which [`next`] may say something else without anything having happened.
-pub fn next_due(states: &[StepState]) -> Option<Millis> {
-    states.iter().filter_map(|state| state.due).min()
+/// The next time at which [`next`] may say something else without anything having happened. What is due already has had
+/// its turn, and waits for something else.
+pub fn next_due(states: &[StepState], now: Millis) -> Option<Millis> {
+    states.iter().filter_map(|state| state.due).filter(|due| *due > now).min()
 }
 
 impl StepState {
