@@ -192,9 +192,8 @@ impl Kernel {
 
 /// Whether what was found leads where it should: the same targets, with the same weights as far as the provider knows any.
 pub(crate) fn leads(found: &[Endpoint], wanted: &[Endpoint]) -> bool {
-    let live = |endpoints: &[Endpoint]| {
-        endpoints.iter().filter(|endpoint| endpoint.weight > 0).cloned().collect::<Vec<_>>()
-    };
+    let live =
+        |endpoints: &[Endpoint]| endpoints.iter().filter(|endpoint| endpoint.weight > 0).cloned().collect::<Vec<_>>();
     let of = |endpoints: &[Endpoint]| {
         let live = live(endpoints);
         let mut all: Vec<(String, u32)> = live.iter().map(|e| e.target.clone()).zip(per_cents(&live)).collect();
