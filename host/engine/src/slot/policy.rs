@@ -1,0 +1,158 @@
+//! A failover policy's slot: asked on the workers, replaced in one step, committed under a lock.
+//!
+//! Does not know what a decision leads to.
+
+use super::{Shared, Swapped, nothing_before, other_slot};
+use crate::{
+    metrics::Counters,
+    policy::{PolicyRevision, PolicyWorker},
+    question::{Decided, PolicyFault, Question},
+    refusal::Refusal,
+    stage::Staged,
+};
+use arc_swap::ArcSwap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::oneshot;
+
+/// A place for a failover policy.
+#[derive(Debug)]
+pub struct PolicySlot {
+    name: String,
+    shared: Shared,
+    active: ArcSwap<PolicyRevision>,
+    previous: Mutex<Option<Arc<PolicyRevision>>>,
+    /// Held for reading while a result is committed; taken for writing, for a moment, before a swap is acknowledged.
+    committing: RwLock<()>,
+    /// One swap at a time.
+    swapping: tokio::sync::Mutex<()>,
+}
+
+impl PolicySlot {
+    /// A new slot with its first revision.
+    pub fn install(staged: Staged) -> Result<Self, Refusal> {
+        let (name, revision, shared) = staged.into_policy()?;
+        Ok(PolicySlot {
+            name,
+            shared,
+            active: ArcSwap::from_pointee(revision),
+            previous: Mutex::default(),
+            committing: RwLock::default(),
+            swapping: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The slot's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The active revision.
+    pub fn revision(&self) -> Arc<PolicyRevision> {
+        self.active.load_full()
+    }
+
+    /// Asks the active revision, on a worker.
+    pub async fn decide(&self, question: Arc<Question>) -> Decided {
+        self.decide_then(question, |decided| decided).await
+    }
+
+    /// Asks the active revision, and hands the result to `commit` while no swap can be acknowledged: what `commit`
+    /// has done when it returns was done by the active revision. It must be quick and must not wait.
+    pub async fn decide_then<R>(&self, question: Arc<Question>, commit: impl FnOnce(Decided) -> R + Send) -> R {
+        loop {
+            let decided = self.ask(self.active.load_full(), question.clone()).await;
+            let _held = self.committing.read().unwrap_or_else(PoisonError::into_inner);
+            if self.active.load().number == decided.revision {
+                return commit(decided);
+            }
+            self.shared.counters.decided_again.add();
+        }
+    }
+
+    /// Asks the active revision on this thread, which has to own `worker`; for the simulator and the benches.
+    pub fn decide_on(&self, worker: &PolicyWorker, question: &Arc<Question>) -> Decided {
+        loop {
+            let revision = self.active.load();
+            let decided = worker.decide(&revision, question);
+            let _held = self.committing.read().unwrap_or_else(PoisonError::into_inner);
+            if self.active.load().number == decided.revision {
+                return decided;
+            }
+            self.shared.counters.decided_again.add();
+        }
+    }
+
+    /// Replaces the active revision and returns when no result of the old one can count any more.
+    pub async fn swap(&self, staged: Staged) -> Result<Swapped, Refusal> {
+        let (name, revision, _) = staged.into_policy()?;
+        other_slot(&self.name, &name)?;
+        let _one = self.swapping.lock().await;
+        Ok(self.replace(Arc::new(revision)))
+    }
+
+    /// Puts the revision before the active one back, as a new revision; it is still warm.
+    pub async fn rollback(&self) -> Result<Swapped, Refusal> {
+        let _one = self.swapping.lock().await;
+        let previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let before = previous.ok_or_else(|| nothing_before(&self.name))?;
+        let again = PolicyRevision {
+            number: self.shared.number(),
+            digest: before.digest.clone(),
+            settings_hash: before.settings_hash.clone(),
+            settings: before.settings.clone(),
+            limits: before.limits,
+            manifest: before.manifest.clone(),
+            code: before.code.clone(),
+        };
+        Ok(self.replace(Arc::new(again)))
+    }
+
+    fn replace(&self, revision: Arc<PolicyRevision>) -> Swapped {
+        let old = self.active.swap(revision.clone());
+        // Whoever read the old number under the lock is through when this has been had.
+        drop(self.committing.write().unwrap_or_else(PoisonError::into_inner));
+        self.shared.counters.swaps.add();
+        let swapped =
+            Swapped { slot: self.name.clone(), from: old.number, to: revision.number, digest: revision.digest.clone() };
+        *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = Some(old);
+        tracing::info!(
+            slot = self.name,
+            from = swapped.from,
+            to = swapped.to,
+            digest = swapped.digest,
+            "policy replaced"
+        );
+        swapped
+    }
+
+    async fn ask(&self, revision: Arc<PolicyRevision>, question: Arc<Question>) -> Decided {
+        let (answer, answered) = oneshot::channel();
+        let asked = revision.clone();
+        let submitted = self.shared.workers.submit(Box::new(move |worker| {
+            // Nobody may be waiting any more.
+            let _ = answer.send(worker.decide(&asked, &question));
+        }));
+        if !submitted {
+            return unavailable(&revision, "every worker is busy and the queue is full", &self.shared.counters);
+        }
+        match answered.await {
+            Ok(decided) => decided,
+            Err(_) => unavailable(&revision, "the engine is shutting down", &self.shared.counters),
+        }
+    }
+}
+
+fn unavailable(revision: &PolicyRevision, why: &str, counters: &Counters) -> Decided {
+    let result = Err(PolicyFault::Unavailable(why.to_owned()));
+    counters.decided(&result);
+    Decided {
+        revision: revision.number,
+        digest: revision.digest.clone(),
+        settings_hash: revision.settings_hash.clone(),
+        result,
+        answers: Vec::new(),
+        fuel: 0,
+        took: 0,
+        log: Vec::new(),
+    }
+}
