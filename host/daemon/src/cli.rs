@@ -1,7 +1,7 @@
 //! The command line: what an operator types, and what they read.
 //!
 //! Knows no rule of the kernel and keeps no state: every command asks a running host, reads the fleet file or reads the
-//! journal, and shows what it found. The modules are in the order of a stranger's first hour.
+//! journal, and shows what it found.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -163,7 +163,7 @@ pub enum Command {
 pub struct Run {
     /// How the host runs.
     #[command(flatten)]
-    pub host: processes::Run,
+    pub host: processes::HostOf,
     /// What to do with its runs; none = run the host.
     #[command(subcommand)]
     pub runs: Option<runs::Runs>,

@@ -126,11 +126,6 @@ impl Client {
         Client { address, token, tls }
     }
 
-    /// Where it leads.
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
     /// What the host says at `path`.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         Ok(self.fetch(path).await?.value)

@@ -8,6 +8,7 @@ use tidegate_kernel::fleet::{self, Finding, Fleet, Level, Outlook, Problem, Site
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
+use crate::cli::ready::Checked;
 use crate::cli::text::{Cell, Table, Tone, cell, paint};
 use crate::cli::{Common, reach, ready};
 
@@ -37,6 +38,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What becomes of each service when a site is lost.
     pub survival: Vec<Loss>,
+    /// What a move would fail on now, as the running host sees it; none = it was not asked.
+    pub ready: Option<Vec<Checked>>,
 }
 
 /// What becomes of one service when one site is lost.
@@ -58,14 +61,12 @@ pub struct Loss {
 /// Reads the file, says all that is wrong with it, and what it promises.
 pub async fn run(common: &Common, console: &Console, asked: &Check) -> Result<Exit, Failed> {
     let path = reach::fleet_file(common)?;
-    let report = report(&path);
-    console.show(&report, |report, _| page(report))?;
-    match report.usable {
-        false => Ok(Exit::Usage),
-        true if report.findings.iter().any(|finding| finding.severity == Level::Error) => Ok(Exit::Failed),
-        true if asked.online => ready::run(common, console, None).await,
-        true => Ok(Exit::Done),
+    let mut report = report(&path);
+    if asked.online && report.usable {
+        report.ready = Some(ready::ask(common, console, None).await?.value);
     }
+    console.show(&report, |report, _| page(report))?;
+    Ok(exit(&report))
 }
 
 /// All that can be said of a fleet file without a host.
@@ -77,6 +78,7 @@ pub fn report(path: &Path) -> Report {
             problems: Vec::new(),
             findings: fleet::check(&fleet),
             survival: fleet::survivals(&fleet).iter().map(|survival| loss(&fleet, survival)).collect(),
+            ready: None,
         },
         Err(problems) => Report {
             fleet: path.to_owned(),
@@ -84,6 +86,7 @@ pub fn report(path: &Path) -> Report {
             problems,
             findings: Vec::new(),
             survival: Vec::new(),
+            ready: None,
         },
     }
 }
@@ -111,7 +114,21 @@ pub fn page(report: &Report) -> String {
         text += &survival_table(&report.survival);
         text.push('\n');
     }
+    if let Some(checked) = &report.ready {
+        text += &ready::page(checked);
+        text.push('\n');
+    }
     text + &summary(report)
+}
+
+fn exit(report: &Report) -> Exit {
+    let broken = report.findings.iter().any(|finding| finding.severity == Level::Error);
+    let blocked = report.ready.iter().flatten().any(|checked| !checked.blockers.is_empty());
+    match report.usable {
+        false => Exit::Usage,
+        true if broken || blocked => Exit::Failed,
+        true => Exit::Done,
+    }
 }
 
 fn marked(severity: Level, what: &str) -> String {

@@ -12,8 +12,8 @@ use tidegate_kernel::contract::{self, Candidate, Outcome, Reason, Situation, Sta
 use tidegate_kernel::event::{Command, Revision, RunId};
 use tidegate_kernel::record::{Cause, Change, Decided, Record};
 use tidegate_kernel::rules;
-use tidegate_kernel::saga::Heading;
-use tidegate_kernel::state::{Drift, LastDecision, Life, Pause, Question, Readiness, Ruling, Run, RunEnd, State};
+use tidegate_kernel::saga::{Heading, StepStatus};
+use tidegate_kernel::state::{Drift, LastDecision, Life, Pause, Question, Readiness, Ruling, Run, RunEnd, State, Step};
 use tidegate_kernel::view::{question_name, run_name};
 
 use crate::cli::console::Console;
@@ -122,7 +122,9 @@ struct Story {
     rule: u16,
     votes: BTreeMap<String, Vec<Votes>>,
     last: Option<Account>,
-    /// The newest run that moves something, or is under way.
+    /// Decisions that became runs.
+    movers: BTreeMap<RunId, Account>,
+    /// The newest run, with the decision that asked for it and the order that allowed or wanted it.
     run: Option<(RunId, Option<Account>, Option<Command>)>,
 }
 
@@ -212,6 +214,7 @@ impl Story {
             rule: 0,
             votes: BTreeMap::new(),
             last: None,
+            movers: BTreeMap::new(),
             run: None,
         }
     }
@@ -229,7 +232,11 @@ impl Story {
             match &transition.change {
                 Change::Life { service, .. } if *service == self.service => self.rule = transition.rule,
                 Change::Decision { service, last, .. } if *service == self.service => {
-                    self.last = Some(self.account(n, last, decided));
+                    let account = self.account(n, last, decided);
+                    if let Ruling::Run(run) = &last.ruling {
+                        self.movers.insert(*run, account.clone());
+                    }
+                    self.last = Some(account);
                 }
                 Change::RunOpened { run } if run.service == self.service => {
                     self.run = Some(self.behind(run, &record.cause))
@@ -255,15 +262,11 @@ impl Story {
         }
     }
 
-    /// The decision or the order that a run came of. One that was approved came of the decision that asked.
+    /// What a run came of, beside a decision that names it: an approved one came of the decision that asked.
     fn behind(&self, run: &Run, cause: &Cause) -> (RunId, Option<Account>, Option<Command>) {
-        match cause {
-            Cause::Ordered { command: command @ Command::Approve { .. }, .. } => {
-                (run.id, self.last.clone(), Some(command.clone()))
-            }
-            Cause::Ordered { command, .. } => (run.id, None, Some(command.clone())),
-            _ => (run.id, self.last.clone(), None),
-        }
+        let Cause::Ordered { command, .. } = cause else { return (run.id, None, None) };
+        let asked = if matches!(command, Command::Approve { .. }) { self.last.clone() } else { None };
+        (run.id, asked, Some(command.clone()))
     }
 
     fn tell(mut self, at: contract::Timestamp) -> Result<Explanation, Failed> {
@@ -276,8 +279,7 @@ impl Story {
         }
         let run = self.run.take().and_then(|(id, decision, order)| {
             let run = self.state.runs.get(&id)?.clone();
-            // A decision's own account names the run only once the guard has ruled.
-            let decision = decision.or_else(|| self.last.clone().filter(|last| last.last.ruling == Ruling::Run(id)));
+            let decision = self.movers.remove(&id).or(decision);
             Some(Moved { run, decision, order })
         });
         let facts = self.facts();
@@ -340,14 +342,15 @@ fn notable(text: String, next: String) -> Fact {
 }
 
 fn resting(run: &Run) -> Option<Fact> {
+    if run.heading != Heading::Resting || run.end.is_some() {
+        return None;
+    }
     let name = run_name(run.id);
-    let step = run.steps.iter().find(|step| {
-        !step.state.text.is_empty()
-            && step.state.ended.is_none_or(|_| step.state.status != tidegate_kernel::saga::StepStatus::Done)
-    });
-    let why = step.map(|step| format!(": {}: {}", step.name, step.state.text)).unwrap_or_default();
-    (run.heading == Heading::Resting && run.end.is_none())
-        .then(|| urgent(format!("run {name} waits for a person{why}"), &format!("tidegate run show {name}")))
+    let stuck =
+        |step: &&Step| matches!(step.state.status, StepStatus::Failed | StepStatus::Stuck | StepStatus::Unknown);
+    let why =
+        run.steps.iter().find(stuck).map(|step| format!(": {}: {}", step.name, step.state.text)).unwrap_or_default();
+    Some(urgent(format!("run {name} waits for a person{why}"), &format!("tidegate run show {name}")))
 }
 
 fn drifted(drift: &Drift, service: &str) -> Fact {

@@ -151,7 +151,7 @@ pub async fn order(common: &Common, console: &Console, command: &Command) -> Res
 pub async fn questions(common: &Common, console: &Console) -> Result<Exit, Failed> {
     let questions = reach::host(common)?.fetch::<Vec<Question>>("/v1/questions").await?;
     console.show_fetched(&questions, |questions, times| question_list(questions, times))?;
-    Ok(if questions.value.is_empty() { Exit::Done } else { Exit::Waiting })
+    Ok(Exit::Done)
 }
 
 /// Reads `q3` or `3`.

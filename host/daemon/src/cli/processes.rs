@@ -14,7 +14,7 @@ use crate::{agent, host};
 
 /// `run`, without a word behind it.
 #[derive(Args, Debug)]
-pub struct Run {
+pub struct HostOf {
     /// Where compiled plugins are kept [default: in the state directory].
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
@@ -102,7 +102,7 @@ pub enum Algorithm {
 }
 
 /// Runs a host until it is told to stop.
-pub async fn host(common: &Common, run: Run) -> Result<Exit, Failed> {
+pub async fn host(common: &Common, run: HostOf) -> Result<Exit, Failed> {
     let fleet = reach::fleet_file(common)?;
     // Read here as well, so that every problem is told as `check` tells it.
     reach::fleet_at(&fleet)?;

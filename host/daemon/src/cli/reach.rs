@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tidegate_kernel::fleet::{self, Fleet, Level, Problem};
+use tidegate_kernel::fleet::{self, Fleet, Problem};
 
 use crate::cli::Common;
 use crate::cli::failed::Failed;
@@ -60,11 +60,6 @@ pub fn fleet_at(path: &Path) -> Result<Fleet, Failed> {
 /// The fleet in a file, or every problem with it as it was found.
 pub fn parse(path: &Path) -> Result<Fleet, Vec<Problem>> {
     fleet::parse(path, &|path| fs::read_to_string(path))
-}
-
-/// Whether a problem makes the file unusable.
-pub fn is_error(problem: &Problem) -> bool {
-    problem.severity == Level::Error
 }
 
 /// Where the fleet's host takes orders: on its Unix socket, else on its first address.

@@ -1,14 +1,14 @@
 //! `tidegate ready`: whether a move would work now, checked without changing anything.
 
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tidegate_kernel::contract::Reason;
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::text::{Table, Tone, cell, paint};
 use crate::cli::{Common, reach};
-use crate::client::encode;
+use crate::client::{Fetched, encode};
 
 /// `ready [SERVICE]`.
 #[derive(Args, Debug)]
@@ -21,7 +21,7 @@ pub struct Ready {
 }
 
 /// One service, as the host checked it now.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checked {
     /// The service.
     pub service: String,
@@ -31,13 +31,18 @@ pub struct Checked {
 
 /// Asks the host to check, and shows what it found; the exit code says whether all are ready.
 pub async fn run(common: &Common, console: &Console, service: Option<&str>) -> Result<Exit, Failed> {
-    let client = reach::host(common)?;
-    console.progress("checking what a move would need");
-    let query = service.map(|service| format!("?service={}", encode(service))).unwrap_or_default();
-    let checked = client.fetch::<Vec<Checked>>(&format!("/v1/ready{query}")).await?;
+    let checked = ask(common, console, service).await?;
     console.show_fetched(&checked, |checked, _| page(checked))?;
     let all = checked.value.iter().all(|service| service.blockers.is_empty());
     Ok(if all { Exit::Done } else { Exit::Failed })
+}
+
+/// Asks the host to check.
+pub async fn ask(common: &Common, console: &Console, service: Option<&str>) -> Result<Fetched<Vec<Checked>>, Failed> {
+    let client = reach::host(common)?;
+    console.progress("checking what a move would need");
+    let query = service.map(|service| format!("?service={}", encode(service))).unwrap_or_default();
+    Ok(client.fetch(&format!("/v1/ready{query}")).await?)
 }
 
 /// What is not ready first.

@@ -104,7 +104,7 @@ pub async fn run(common: &Common, console: &Console, asked: Runs) -> Result<Exit
         Runs::Show(Show { run, watch: false }) => {
             let run = reach::host(common)?.fetch(&path(run)).await?;
             console.show_fetched(&run, page)?;
-            return Ok(exit_of(&run.value));
+            return Ok(Exit::Done);
         }
         Runs::Retry(One { run }) => Command::Retry { run },
         Runs::Skip(Skip { run, step }) => Command::Skip { run, step },
