@@ -141,3 +141,56 @@ impl SecretSource for Secrets {
         Box::pin(async move { secret.ok_or_else(|| Failure::NotFound(format!("secret {name}"))) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidegate_kernel::contract::{Finding, Outcome};
+
+    use super::*;
+
+    fn plan(digest: &str, grants: &[&str]) -> BTreeMap<String, SlotPlan> {
+        let plan = SlotPlan {
+            digest: digest.into(),
+            revision: 1,
+            settings: json!({}),
+            grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
+            limits: json!({}),
+            declared: Vec::new(),
+            secrets: BTreeMap::new(),
+        };
+        BTreeMap::from([("probe/tcp".to_owned(), plan)])
+    }
+
+    fn code() -> HashMap<String, Bytes> {
+        let built_in = tidegate_plugins::find("probe-tcp").unwrap().bytes;
+        [("good".to_owned(), Bytes::from_static(built_in)), ("bad".to_owned(), Bytes::from_static(b"no component"))]
+            .into()
+    }
+
+    async fn look(slots: &Slots, address: &str) -> Result<Finding, Failure> {
+        let target = json!({ "address": address }).to_string();
+        slots.look("probe/tcp", "west", &target, Duration::from_secs(5)).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn looks_by_the_plan_and_keeps_what_worked_when_a_plan_does_not() {
+        let slots = Slots::start(None).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        assert!(matches!(look(&slots, &address).await, Err(Failure::NotFound(_))), "no slot yet");
+
+        assert_eq!(slots.fit(plan("good", &["tcp://127.0.0.0/8:*"]), code()).await, Vec::<String>::new());
+        assert_eq!(look(&slots, &address).await.unwrap().outcome, Outcome::Ok);
+
+        let problems = slots.fit(plan("bad", &["tcp://127.0.0.0/8:*"]), code()).await;
+        assert!(problems.len() == 1 && problems[0].contains("probe/tcp"), "{problems:?}");
+        assert_eq!(look(&slots, &address).await.unwrap().outcome, Outcome::Ok, "the revision before still looks");
+
+        slots.fit(plan("good", &[]), code()).await;
+        assert!(!look(&slots, &address).await.is_ok_and(|finding| finding.outcome.is_good()), "nothing is granted now");
+
+        slots.fit(BTreeMap::new(), code()).await;
+        assert!(matches!(look(&slots, &address).await, Err(Failure::NotFound(_))), "the slot has gone");
+    }
+}

@@ -34,6 +34,7 @@ impl OwnVantage {
         control_targets: Vec<String>,
         words: mpsc::Sender<Word>,
     ) -> OwnVantage {
+        crate::prober::raise_file_limit();
         let (sender, seen) = mpsc::channel(WAITING_MAX);
         let prober = Prober::start(looker, Arc::new(move || Heartbeat { host: 0, sent: clock() }), sender);
         let task = tokio::spawn(hand_on(name.into(), Control::start(control_targets), seen, words)).abort_handle();
