@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use tidegate_kernel::contract::{self, Candidate, Outcome, Reason, Situation, Status, Verdict, Veto};
 use tidegate_kernel::event::{Command, Revision, RunId};
-use tidegate_kernel::record::{Cause, Change, Decided, Record};
+use tidegate_kernel::record::{Cause, Change, Decided, Record, Sensed};
 use tidegate_kernel::rules;
 use tidegate_kernel::saga::{Heading, StepStatus};
 use tidegate_kernel::state::{Drift, LastDecision, Life, Pause, Question, Readiness, Ruling, Run, RunEnd, State, Step};
@@ -19,7 +19,7 @@ use tidegate_kernel::view::{question_name, run_name};
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::journal::Source;
-use crate::cli::status::{endpoints, sentences, state_tone, status_tone};
+use crate::cli::status::{self, sentences, state_tone, status_tone};
 use crate::cli::text::{Table, Tone, cell, facts, paint};
 use crate::cli::times::{Times, length};
 use crate::cli::{Common, runs};
@@ -121,6 +121,8 @@ struct Story {
     state: State,
     rule: u16,
     votes: BTreeMap<String, Vec<Votes>>,
+    /// By site, as sensing last saw it change.
+    consensus: BTreeMap<String, Status>,
     last: Option<Account>,
     /// Decisions that became runs.
     movers: BTreeMap<RunId, Account>,
@@ -213,6 +215,7 @@ impl Story {
             state: State::default(),
             rule: 0,
             votes: BTreeMap::new(),
+            consensus: BTreeMap::new(),
             last: None,
             movers: BTreeMap::new(),
             run: None,
@@ -224,8 +227,11 @@ impl Story {
             Cause::Decided(decided) if decided.service == self.service => Some(&**decided),
             _ => None,
         };
-        if let Some(decided) = decided {
-            self.remember_votes(decided);
+        decided.into_iter().for_each(|decided| self.remember_votes(decided));
+        if let Cause::Sensed(Sensed::Consensus { service, site, to, .. }) = &record.cause
+            && *service == self.service
+        {
+            self.consensus.insert(site.clone(), *to);
         }
         for transition in &record.transitions {
             self.state.apply(transition);
@@ -298,6 +304,8 @@ impl Story {
     fn facts(&self) -> Vec<Fact> {
         let Some(service) = self.state.services.get(&self.service) else { return Vec::new() };
         let mut facts = Vec::new();
+        let active = &service.life.active;
+        facts.extend(self.consensus.get(active).and_then(|status| unwell(active, *status)));
         facts.extend(service.run.and_then(|run| self.state.runs.get(&run)).and_then(resting));
         facts.extend(service.drift.as_ref().map(|drift| drifted(drift, &self.service)));
         facts.extend(
@@ -354,12 +362,19 @@ fn resting(run: &Run) -> Option<Fact> {
 }
 
 fn drifted(drift: &Drift, service: &str) -> Fact {
-    let text = format!(
-        "the DNS servers say {}, expected was {}: held until somebody says which is right",
-        endpoints(&drift.found),
-        endpoints(&drift.expected)
-    );
+    let text = format!("{}: held until somebody says which is right", status::drift(drift));
     urgent(text, &format!("tidegate adopt {service}, or tidegate reapply {service}"))
+}
+
+/// What the vantage points last said of it where it is served.
+fn unwell(active: &str, status: Status) -> Option<Fact> {
+    match status {
+        Status::Healthy => None,
+        Status::Unhealthy => Some(urgent(format!("it is unhealthy at {active}, where it is served"), "")),
+        Status::Degraded | Status::Unknown => {
+            Some(notable(format!("it is {status} at {active}, where it is served"), String::new()))
+        }
+    }
 }
 
 fn asked(question: &Question) -> Fact {
@@ -418,6 +433,7 @@ fn decision(account: &Account, times: &Times) -> String {
     lines.push(("decided by", by(account)));
     let mut text = facts(lines);
     if !account.votes.is_empty() {
+        text.push('\n');
         text += &vote_table(&account.votes);
     }
     text
@@ -529,7 +545,7 @@ fn moved_block(moved: &Moved, times: &Times) -> String {
     if let Some(account) = &moved.decision {
         text += &decision(account, times);
     }
-    text + &steps(run)
+    text + "\n" + &steps(run)
 }
 
 fn outcome(run: &Run) -> (&'static str, Tone) {

@@ -13,6 +13,7 @@ use clap::Args;
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::reach;
+use crate::cli::text::facts;
 
 /// Where the file goes unless told otherwise.
 const DEFAULT_FILE: &str = "fleet.toml";
@@ -153,12 +154,14 @@ fn write_token(path: &Path) -> Result<(), Failed> {
 
 fn what_next(path: &Path) -> String {
     let file = path.display();
+    let commands = [
+        (format!("  tidegate check --fleet {file}"), "what it says, and which losses it survives"),
+        (format!("  tidegate run --fleet {file}"), "start the host"),
+        ("  tidegate status --watch".to_owned(), "see what it sees"),
+    ];
+    let commands = facts(commands.iter().map(|(command, does)| (command.as_str(), (*does).to_owned())));
     format!(
-        "wrote {file}: observe mode, so it looks, decides and records, and moves nothing\n\
-         next:\n  \
-           tidegate check --fleet {file}       what it says, and which losses it survives\n  \
-           tidegate run --fleet {file}         start the host\n  \
-           tidegate status --watch             see what it sees\n\
+        "wrote {file}: observe mode, so it looks, decides and records, and moves nothing\nnext:\n{commands}\
          set mode = \"act\" when you agree with its decisions\n"
     )
 }

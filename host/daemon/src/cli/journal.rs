@@ -271,10 +271,9 @@ fn broken_journal(broken: &store::Broken) -> Failed {
 
 fn verified_text(found: &Found, directory: &Path) -> String {
     let mut text = format!(
-        "{} {} records in {} files of {}\nhead {}\n",
+        "{} {} records in {}\nhead {}\n",
         paint("verified", Tone::Good),
         found.records,
-        found.segments,
         directory.display(),
         found.head
     );
@@ -282,7 +281,7 @@ fn verified_text(found: &Found, directory: &Path) -> String {
         text += &format!("an unfinished write that nothing had waited for: {torn} (the next start removes it)\n");
     }
     if let Some(checkpoints) = found.checkpoints {
-        text += &format!("replayed: the state is that of all {checkpoints} checkpoints\n");
+        text += &format!("replayed: every record applies, and {checkpoints} checkpoints agree\n");
     }
     text
 }

@@ -9,7 +9,7 @@ use tidegate_kernel::view::{PlanView, question_name, run_name};
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
-use crate::cli::text::{Table, Tone, cell, paint};
+use crate::cli::text::{Table, Tone, cell, facts, paint};
 use crate::cli::times::Times;
 use crate::cli::{Common, reach, runs};
 use crate::client::Client;
@@ -172,10 +172,10 @@ pub fn plan(plan: &PlanView, _: &Times) -> String {
     }
     text += &steps.render();
     text.push('\n');
-    for difference in &plan.differences {
-        text += &format!("{} {difference}\n", paint("changes", Tone::Quiet));
-    }
-    text += &format!("{} {}\n\n", paint("may lose", Tone::Quiet), plan.loss);
+    let mut lines: Vec<_> = plan.differences.iter().map(|difference| ("changes", difference.clone())).collect();
+    lines.push(("may lose", plan.loss.clone()));
+    text += &facts(lines);
+    text.push('\n');
     text + &guards(plan)
 }
 

@@ -12,6 +12,9 @@ use crate::cli::failed::{Exit, Failed};
 use crate::cli::{Common, reach};
 use crate::{agent, host};
 
+/// What a log says unless RUST_LOG says otherwise: two libraries tell of every refused connection and every query.
+const LOGGED: &str = "info,wasmtime_wasi_http=error,hickory_server=warn";
+
 /// `run`, without a word behind it.
 #[derive(Args, Debug)]
 pub struct HostOf {
@@ -155,9 +158,9 @@ pub async fn nameserver(console: &Console, asked: NameserverOf) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-/// Says what happens on standard error; RUST_LOG chooses how much.
+/// Says what happens on standard error.
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Human => {

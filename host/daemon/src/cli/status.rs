@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use tidegate_kernel::contract::{Endpoint, Reason, State, Status};
 use tidegate_kernel::fleet::Mode;
-use tidegate_kernel::state::Ruling;
+use tidegate_kernel::state::{Drift, Ruling};
 use tidegate_kernel::view::{FleetStatus, Movable, PlaceStatus, RouteStatus, ServiceStatus, question_name};
 
 use crate::cli::console::Console;
@@ -86,15 +86,9 @@ pub fn fleet(status: &FleetStatus, times: &Times) -> String {
     }
     for question in &status.questions {
         let name = question_name(question.id);
-        let _ = write!(
-            text,
-            "\n{} {}: {}",
-            paint(format!("question {name}"), Tone::Warning),
-            question.service,
-            question.text
-        );
-        let _ =
-            write!(text, "\n  {}", paint(format!("tidegate approve {name}, or tidegate reject {name}"), Tone::Quiet));
+        let title = paint(format!("question {name}"), Tone::Warning);
+        let words = paint(format!("tidegate approve {name}, or tidegate reject {name}"), Tone::Quiet);
+        let _ = writeln!(text, "\n{title} {}: {}\n  {words}", question.service, question.text);
     }
     text + "\n" + &paint(totals(status, &times), Tone::Quiet) + "\n"
 }
@@ -163,8 +157,17 @@ pub fn endpoints(endpoints: &[Endpoint]) -> String {
         _ => format!("{} {}", endpoint.site, endpoint.target).trim_start().to_owned(),
     };
     match endpoints {
-        [] => "nowhere".to_owned(),
+        [] => "nothing".to_owned(),
         some => some.iter().map(one).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What differs between the DNS servers and what was last written, in one sentence.
+pub fn drift(drift: &Drift) -> String {
+    match drift.expected.as_slice() {
+        // Never ours: there is nothing to compare with.
+        [] => drift.text.clone(),
+        expected => format!("the DNS servers say {}, expected was {}", endpoints(&drift.found), endpoints(expected)),
     }
 }
 
@@ -225,21 +228,23 @@ fn served_from(service: &ServiceStatus) -> String {
     }
 }
 
+/// In a table there is room for one reason; the service's own page has them all.
 fn movable(service: &ServiceStatus) -> Cell {
     match &service.movable {
         Movable::Yes(to) => cell(format!("yes: to {to}"), Tone::Good),
-        Movable::No(because) => cell(format!("no: {}", sentences(because)), Tone::Warning),
+        Movable::No(because) => {
+            let first = because.first().map_or("", |reason| &reason.text);
+            let more = if because.len() > 1 { format!(" (and {} more)", because.len() - 1) } else { String::new() };
+            cell(format!("no: {first}{more}"), Tone::Warning)
+        }
     }
 }
 
 fn service_facts<'a>(status: &'a ServiceStatus, times: &Times) -> Vec<(&'a str, String)> {
     let mut facts = Vec::new();
-    if let Some(drift) = &status.drift {
-        let text = format!("the servers say {}, expected was {}", endpoints(&drift.found), endpoints(&drift.expected));
-        facts.push((
-            "drift",
-            format!("{} {}", paint(text, Tone::Bad), paint("(tidegate adopt, or tidegate reapply)", Tone::Quiet)),
-        ));
+    if let Some(found) = &status.drift {
+        let next = paint("(tidegate adopt, or tidegate reapply)", Tone::Quiet);
+        facts.push(("drift", format!("{} {next}", paint(drift(found), Tone::Bad))));
     }
     facts.push((
         "movable",
