@@ -1,0 +1,284 @@
+//! The story itself: one function a chapter, each of which checks what it claims.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::report::{Report, Swap};
+use super::show::Show;
+use super::stage::{CUT_OFF, DOOMED, SITES, Stage, ZONE, site_address, until};
+use super::visitor::{Visitor, outage, resolve};
+
+/// Decisions that the policy is asked for while it is replaced.
+const LOAD: u64 = 20_000;
+/// How long anything may take before the story gives up on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The story while it is told.
+pub(super) struct Story {
+    stage: Stage,
+    show: Show,
+    report: Report,
+    shop: Option<Visitor>,
+    catalog: Option<Visitor>,
+}
+
+impl Story {
+    pub(super) fn begin(directory: PathBuf, json: bool) -> Result<Story> {
+        let show = Show::new(json);
+        Ok(Story { stage: Stage::set(directory)?, show, report: Report::default(), shop: None, catalog: None })
+    }
+
+    pub(super) async fn tell(&mut self) -> Result<()> {
+        self.raise().await.context("raise the stage")?;
+        self.cut_off().await.context("cut off one vantage point")?;
+        self.die().await.context("kill a site")?;
+        self.swap().await.context("replace the policy under load")?;
+        self.let_loose().await.context("let a hostile plugin loose")?;
+        self.come_back().await.context("bring the site back")?;
+        self.prove().await.context("prove it")
+    }
+
+    /// Waits, with everything up, until the person has seen enough.
+    pub(super) async fn stay(&self) -> Result<()> {
+        let directory = self.stage.directory.display();
+        self.show.chapter("Everything stays up. Look around, and press Ctrl-C when you have seen enough");
+        self.show.fact(&format!("export TIDEGATE_HOST=unix:{directory}/state/tidegate.sock"));
+        self.show.fact("tidegate status --watch");
+        tokio::signal::ctrl_c().await.context("wait for Ctrl-C")
+    }
+
+    /// Ends every process and sums up.
+    pub(super) async fn end(mut self, told: Result<()>) -> Report {
+        self.count_calls();
+        if let Err(error) = told {
+            self.wrong(&format!("{error:#}"));
+        }
+        let Story { stage, show, mut report, .. } = self;
+        if let Err(error) = stage.strike().await {
+            show.bad(&format!("{error:#}"));
+            report.wrong.push(format!("{error:#}"));
+        }
+        if report.happened() {
+            show.chapter("All of it happened");
+        } else {
+            show.chapter("Not all of it happened");
+            report.wrong.iter().for_each(|wrong| show.bad(wrong));
+        }
+        report
+    }
+
+    async fn raise(&mut self) -> Result<()> {
+        self.show.chapter("Three sites, a nameserver, a host; every one a process of its own");
+        self.stage.raise()?;
+        for (site, address) in SITES {
+            let pid = self.stage.pid(&format!("service at {site}")).unwrap_or_default();
+            self.show.fact(&format!("{site:9} {address}:{}  service pid {pid}", self.stage.port));
+        }
+        self.show.fact(&format!("nameserver {}, zone {ZONE}", self.stage.nameserver));
+        for service in ["shop", "catalog", "lab"] {
+            self.until_served(service, &[]).await?;
+        }
+        self.shop = Some(Visitor::start(self.stage.nameserver, &format!("shop.{ZONE}"), self.stage.port));
+        self.catalog = Some(Visitor::start(self.stage.nameserver, &format!("catalog.{ZONE}"), self.stage.port));
+        self.good("the host decides, the names lead to their sites, two clients call every 20 ms");
+        self.quote(&["status"]).await
+    }
+
+    async fn cut_off(&mut self) -> Result<()> {
+        self.show.chapter(&format!("The vantage point at {CUT_OFF} is cut off: to it, everything is dead"));
+        self.stage.cut_uplinks().await?;
+        let unsound = until(PATIENCE, "the host to notice", async || {
+            let status = self.stage.ask(&["status"]).await?;
+            Ok(vantage(&status, CUT_OFF).is_some_and(|vantage| vantage["sound"] == false).then_some(()))
+        });
+        unsound.await?;
+        // Long enough for two bad looks of everything that it sees, were they believed.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let status = self.stage.ask(&["status"]).await?;
+        let still = ["shop", "lab"].iter().all(|name| active_site(&status, name) == Some(DOOMED));
+        self.claim(still, "nothing moved: one blind vantage point is not a dead region");
+        self.quote(&["explain", "shop"]).await?;
+        self.stage.raise_uplinks()?;
+        until(PATIENCE, "the vantage point to see again", async || {
+            let status = self.stage.ask(&["status"]).await?;
+            Ok(vantage(&status, CUT_OFF).is_some_and(|vantage| vantage["sound"] == true).then_some(()))
+        })
+        .await
+    }
+
+    async fn die(&mut self) -> Result<()> {
+        self.show.chapter(&format!("{DOOMED} dies: its service and its agent are killed"));
+        let (killed, killed_at) = (Instant::now(), SystemTime::now());
+        self.stage.kill_site(DOOMED).await?;
+        let doomed = site_address(DOOMED);
+        until(PATIENCE, "the name to lead elsewhere", async || {
+            let (addresses, _) = resolve(self.stage.nameserver, &format!("shop.{ZONE}")).await?;
+            Ok((!addresses.contains(&doomed.into())).then_some(()))
+        })
+        .await?;
+        self.report.dns_changed_ms = Some(millis(killed.elapsed()));
+        self.until_served("shop", &[DOOMED]).await?;
+        self.until_served("catalog", &[DOOMED]).await?;
+        self.read_verdict(killed_at).await?;
+        self.client_is_served_again(killed).await?;
+        self.quote(&["explain", "shop"]).await?;
+        self.quote(&["run", "list"]).await
+    }
+
+    /// What the journal says of the move.
+    async fn read_verdict(&mut self, killed_at: SystemTime) -> Result<()> {
+        let explained = self.stage.ask(&["explain", "shop"]).await?;
+        let decision = moving_decision(&explained).context("the journal has no verdict that moved the shop")?;
+        let since = killed_at.duration_since(SystemTime::UNIX_EPOCH).context("read the clock")?;
+        let at = decision["at"].as_u64().context("the verdict has no time")?;
+        self.report.detected_ms = Some(at.saturating_sub(millis(since)));
+        self.report.verdict = decision["verdict"].as_str().map(str::to_owned);
+        let reasons = decision["reasons"].as_array().context("the verdict has no reasons")?;
+        self.report.reasons = reasons.iter().filter_map(|reason| reason["text"].as_str().map(str::to_owned)).collect();
+        let detected = self.report.detected_ms.unwrap_or_default();
+        let verdict = self.report.verdict.clone().unwrap_or_default();
+        self.good(&format!("verdict {verdict} after {detected} ms: {}", self.report.reasons.join("; ")));
+        self.good(&format!("the authoritative answer changed after {} ms", self.report.dns_changed_ms.unwrap_or_default()));
+        Ok(())
+    }
+
+    async fn client_is_served_again(&mut self, killed: Instant) -> Result<()> {
+        let visitor = self.shop.as_ref().context("the shop has no client")?;
+        until(PATIENCE, "the client to be served again", async || {
+            let calls = visitor.calls();
+            let last = calls.iter().rev().take(10).filter(|call| call.result.as_ref().is_ok_and(|site| site != DOOMED));
+            Ok((last.count() == 10).then_some(()))
+        })
+        .await?;
+        let calls = visitor.calls();
+        let lost = calls.iter().filter(|call| call.began >= killed && call.result.is_err()).count();
+        let gap = millis(outage(&calls, killed));
+        self.report.client_outage_ms = Some(gap);
+        self.good(&format!("the client of the shop went {gap} ms without an answer and lost {lost} calls"));
+        Ok(())
+    }
+
+    async fn swap(&mut self) -> Result<()> {
+        self.show.chapter(&format!("The failover policy is replaced while it answers {LOAD} questions"));
+        let settings = self.stage.directory.join("stricter.json");
+        std::fs::write(&settings, "{}").context("write the new settings")?;
+        let load = LOAD.to_string();
+        let exercise = ["plugin", "exercise", "failover/default", "--decisions", &load];
+        let swap_command =
+            ["plugin", "swap", "failover/default", "builtin:failover-quorum", "--settings", &settings.display().to_string()];
+        let (exercised, swapped) = tokio::join!(self.stage.ask(&exercise), async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.stage.ask(&swap_command).await
+        });
+        let (exercised, swapped) = (exercised?, swapped?);
+        let number = |value: &Value, key: &str| value[key].as_u64().with_context(|| format!("no {key} in {value}"));
+        self.report.swap = Swap {
+            decisions: number(&exercised, "decisions")?,
+            dropped: number(&exercised, "dropped")?,
+            stale: number(&exercised, "stale")?,
+            longest_gap_us: number(&exercised, "longest-gap-us")?,
+            ready_ms: swapped["ready-ms"].as_f64().context("the swap took no time")?,
+        };
+        let by_revision = exercised["by-revision"].as_object().context("no revisions")?;
+        self.claim(by_revision.len() > 1, &format!("both revisions answered: {}", exercised["by-revision"]));
+        let Swap { decisions, dropped, stale, longest_gap_us, .. } = self.report.swap.clone();
+        let text = format!("{decisions} decisions, {dropped} dropped, {stale} by the old revision after the acknowledgement");
+        self.claim(dropped == 0 && stale == 0 && decisions >= 10_000, &text);
+        self.show.fact(&format!("longest time between two answers: {longest_gap_us} us"));
+        self.quote(&["plugin", "list"]).await
+    }
+
+    async fn let_loose(&mut self) -> Result<()> {
+        self.show.chapter("A hostile policy gets the lab: it loops, grabs memory, floods, panics, and lies");
+        let hostile = self.stage.directory.join("hostile.wasm");
+        std::fs::write(&hostile, tidegate_plugins::hostile()).context("write the hostile plugin")?;
+        let refused = self.stage.type_command(&["plugin", "swap", "failover/default", "builtin:probe-tcp"]).await?;
+        self.claim(!refused.status.success(), "a component of the wrong world is refused by name:");
+        self.show.quote("tidegate plugin swap failover/default builtin:probe-tcp", &said(&refused));
+        let hostile = format!("file:{}", hostile.display());
+        self.stage.ask(&["plugin", "swap", "failover/lab", &hostile]).await?;
+        self.report.hostile.loaded = true;
+        let faults = until(PATIENCE, "the hostile policy to misbehave", async || {
+            let explained = self.stage.ask(&["explain", "lab"]).await?;
+            let faults = faults(&explained);
+            Ok((faults.len() >= 3).then_some(faults))
+        })
+        .await?;
+        faults.iter().for_each(|fault| self.show.fact(fault));
+        let status = self.stage.ask(&["status"]).await?;
+        let undisturbed = active_site(&status, "lab") != Some(DOOMED) && self.stage.fallen().is_empty();
+        self.report.hostile.contained = undisturbed;
+        self.claim(undisturbed, "each misdeed ended as a recorded hold; the lab stayed, the host is up, nobody else noticed");
+        self.stage.ask(&["plugin", "rollback", "failover/lab"]).await?;
+        self.good("rolled back to the last good revision");
+        Ok(())
+    }
+
+    async fn come_back(&mut self) -> Result<()> {
+        self.show.chapter(&format!("{DOOMED} comes back; after the hold-down the shop goes home"));
+        self.stage.raise_site(DOOMED)?;
+        until(PATIENCE, "the shop to go home", async || {
+            let status = self.stage.ask(&["status"]).await?;
+            Ok((active_site(&status, "shop") == Some(DOOMED) && state(&status, "shop") == Some("normal")).then_some(()))
+        })
+        .await?;
+        self.report.failed_back = true;
+        self.good("failed back, without a call lost that was not lost before");
+        self.until_served("catalog", &[]).await?;
+        self.quote(&["status"]).await
+    }
+
+    async fn prove(&mut self) -> Result<()> {
+        self.show.chapter("The proof");
+        self.quote(&["explain", "shop"]).await?;
+        let verified = self.stage.ask(&["journal", "verify"]).await?;
+        self.report.journal.records = verified["records"].as_u64().context("the journal has no records")?;
+        self.report.journal.verified = verified["verified"] == true;
+        let text = format!("{} records, every one chained to the one before", self.report.journal.records);
+        self.claim(self.report.journal.verified, &text);
+        Ok(())
+    }
+
+    /// Waits until the service is at rest, its name leads somewhere, and to none of the `avoided` sites.
+    async fn until_served(&self, service: &str, avoided: &[&str]) -> Result<()> {
+        let name = format!("{service}.{ZONE}");
+        until(PATIENCE, &format!("{service} to be served"), async || {
+            let (addresses, _) = resolve(self.stage.nameserver, &name).await?;
+            let status = self.stage.ask(&["status"]).await?;
+            let rests = matches!(state(&status, service), Some("normal" | "failed-over" | "degraded"));
+            let elsewhere = avoided.iter().all(|site| !addresses.contains(&site_address(site).into()));
+            Ok((rests && elsewhere).then_some(()))
+        })
+        .await
+    }
+
+    fn count_calls(&mut self) {
+        for visitor in [self.shop.take(), self.catalog.take()].into_iter().flatten() {
+            let calls = visitor.stop();
+            self.report.client_requests += calls.len();
+            self.report.client_errors += calls.iter().filter(|call| call.result.is_err()).count();
+        }
+    }
+
+    async fn quote(&self, command: &[&str]) -> Result<()> {
+        let output = self.stage.type_command(command).await?;
+        self.show.quote(&format!("tidegate {}", command.join(" ")), &said(&output));
+        Ok(())
+    }
+
+    fn claim(&mut self, holds: bool, text: &str) {
+        if holds { self.good(text) } else { self.wrong(text) }
+    }
+
+    fn good(&self, text: &str) {
+        self.show.good(text);
+    }
+
+    fn wrong(&mut self, text: &str) {
+        self.show.bad(text);
+        self.report.wrong.push(text.to_owned());
+    }
+}

@@ -1,0 +1,63 @@
+//! What the demonstration measured, as one document; times are in milliseconds unless the name says otherwise.
+
+use serde::Serialize;
+
+/// Everything that `--json` prints.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// From the site's death to the recorded verdict.
+    pub detected_ms: Option<u64>,
+    /// From the site's death until the authoritative server answered with another site.
+    pub dns_changed_ms: Option<u64>,
+    /// The longest time that the client of the active-passive service went without an answer.
+    pub client_outage_ms: Option<u64>,
+    pub client_requests: usize,
+    pub client_errors: usize,
+    /// The verdict's name.
+    pub verdict: Option<String>,
+    pub reasons: Vec<String>,
+    pub swap: Swap,
+    pub hostile: Hostile,
+    pub failed_back: bool,
+    pub journal: Journal,
+    /// What did not happen as it should; empty = all of it happened.
+    pub wrong: Vec<String>,
+}
+
+/// The failover policy replaced under load.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Swap {
+    pub decisions: u64,
+    /// Asked and never answered.
+    pub dropped: u64,
+    /// Asked after the acknowledgement and answered by the old revision.
+    pub stale: u64,
+    /// The longest time between two answers.
+    pub longest_gap_us: u64,
+    /// From the order to the acknowledgement.
+    pub ready_ms: f64,
+}
+
+/// The plugin that misbehaves.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Hostile {
+    pub loaded: bool,
+    /// Every misdeed ended as a recorded hold, and nobody else noticed.
+    pub contained: bool,
+}
+
+/// The proof.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Journal {
+    pub records: u64,
+    pub verified: bool,
+}
+
+impl Report {
+    /// Whether all of it happened.
+    pub fn happened(&self) -> bool {
+        self.wrong.is_empty()
+    }
+}

@@ -1,0 +1,25 @@
+//! The demonstration, as a stranger runs it: what it claims has to have happened.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+#[test]
+fn the_demonstration_happens_and_says_so() {
+    let mut demo = Command::new(tidegate_tests::binary::tidegate());
+    let output = demo.args(["demo", "--json"]).stdin(Stdio::null()).output().expect("the demonstration starts");
+    let told = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("no report: {error}\n{told}"));
+
+    assert_eq!(report["wrong"], Value::Array(Vec::new()), "{report:#}\n{told}");
+    assert!(output.status.success(), "{report:#}\n{told}");
+    assert_eq!(report["verdict"], "fail-over");
+    assert!(!report["reasons"].as_array().expect("reasons").is_empty());
+    for measured in ["detected-ms", "dns-changed-ms", "client-outage-ms", "client-requests"] {
+        assert!(report[measured].as_u64().is_some_and(|value| value > 0), "{measured} in {report:#}");
+    }
+    assert!(report["swap"]["decisions"].as_u64().is_some_and(|decisions| decisions >= 10_000), "{report:#}");
+    assert_eq!((&report["swap"]["dropped"], &report["swap"]["stale"]), (&Value::from(0), &Value::from(0)));
+    assert_eq!(report["hostile"], serde_json::json!({ "loaded": true, "contained": true }));
+    assert_eq!((&report["failed-back"], &report["journal"]["verified"]), (&Value::from(true), &Value::from(true)));
+}
