@@ -5,6 +5,7 @@
 
 mod chapters;
 mod fleet;
+mod read;
 mod report;
 mod show;
 pub mod site;

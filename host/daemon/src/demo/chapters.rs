@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::read::{active_site, faults, is_sound, moving_decision, state};
 use super::report::{Report, Swap};
 use super::show::Show;
 use super::stage::{CUT_OFF, DOOMED, SITES, Stage, ZONE, site_address, until};
@@ -92,7 +93,7 @@ impl Story {
         self.stage.cut_uplinks().await?;
         let unsound = until(PATIENCE, "the host to notice", async || {
             let status = self.stage.ask(&["status"]).await?;
-            Ok(vantage(&status, CUT_OFF).is_some_and(|vantage| vantage["sound"] == false).then_some(()))
+            Ok((!is_sound(&status, CUT_OFF)).then_some(()))
         });
         unsound.await?;
         // Long enough for two bad looks of everything that it sees, were they believed.
@@ -104,7 +105,7 @@ impl Story {
         self.stage.raise_uplinks()?;
         until(PATIENCE, "the vantage point to see again", async || {
             let status = self.stage.ask(&["status"]).await?;
-            Ok(vantage(&status, CUT_OFF).is_some_and(|vantage| vantage["sound"] == true).then_some(()))
+            Ok(is_sound(&status, CUT_OFF).then_some(()))
         })
         .await
     }
@@ -130,14 +131,12 @@ impl Story {
 
     /// What the journal says of the move.
     async fn read_verdict(&mut self, killed_at: SystemTime) -> Result<()> {
-        let explained = self.stage.ask(&["explain", "shop"]).await?;
-        let decision = moving_decision(&explained).context("the journal has no verdict that moved the shop")?;
+        let records = self.stage.records("shop").await?;
+        let (at, decision) = moving_decision(&records, "shop").context("the journal has no verdict that moved the shop")?;
         let since = killed_at.duration_since(SystemTime::UNIX_EPOCH).context("read the clock")?;
-        let at = decision["at"].as_u64().context("the verdict has no time")?;
-        self.report.detected_ms = Some(at.saturating_sub(millis(since)));
-        self.report.verdict = decision["verdict"].as_str().map(str::to_owned);
-        let reasons = decision["reasons"].as_array().context("the verdict has no reasons")?;
-        self.report.reasons = reasons.iter().filter_map(|reason| reason["text"].as_str().map(str::to_owned)).collect();
+        self.report.detected_ms = Some(at.wall.saturating_sub(millis(since)));
+        self.report.verdict = Some(decision.verdict.name().to_owned());
+        self.report.reasons = decision.reasons.iter().map(|reason| reason.text.clone()).collect();
         let detected = self.report.detected_ms.unwrap_or_default();
         let verdict = self.report.verdict.clone().unwrap_or_default();
         self.good(&format!("verdict {verdict} after {detected} ms: {}", self.report.reasons.join("; ")));
@@ -202,8 +201,7 @@ impl Story {
         self.stage.ask(&["plugin", "swap", "failover/lab", &hostile]).await?;
         self.report.hostile.loaded = true;
         let faults = until(PATIENCE, "the hostile policy to misbehave", async || {
-            let explained = self.stage.ask(&["explain", "lab"]).await?;
-            let faults = faults(&explained);
+            let faults = faults(&self.stage.records("lab").await?, "lab");
             Ok((faults.len() >= 3).then_some(faults))
         })
         .await?;
@@ -281,4 +279,14 @@ impl Story {
         self.show.bad(text);
         self.report.wrong.push(text.to_owned());
     }
+}
+
+/// What a command said, and if it failed, why.
+fn said(output: &std::process::Output) -> String {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&text).trim_end().to_owned()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,7 +9,10 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tidegate_kernel::record::Record;
 use tokio::process::{Child, Command};
+
+use crate::journal::Entry;
 
 /// The sites, in the operator's order of preference; each has a loopback address of its own.
 pub const SITES: [(&str, Ipv4Addr); 3] = [
@@ -156,6 +159,13 @@ impl Stage {
             bail!("tidegate {} failed: {said}", arguments.join(" "));
         }
         serde_json::from_slice(&output.stdout).with_context(|| format!("read what tidegate {} printed", arguments.join(" ")))
+    }
+
+    /// The journal's records of a service, the oldest first.
+    pub async fn records(&self, service: &str) -> Result<Vec<Record>> {
+        let output = self.type_command(&["journal", "show", "--service", service, "--json"]).await?;
+        let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice::<Entry>(line)?.record()).collect()
     }
 
     /// Ends everything: the host is asked to stop cleanly, the rest is killed.
