@@ -12,6 +12,9 @@ use anyhow::{Context, Result, ensure};
 const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "guest";
 
+/// Built and embedded besides the plugins, for the demonstration to let loose.
+const HOSTILE: &str = "policy-hostile";
+
 /// What a component is made of besides the plugins' own directories, seen from the workspace.
 const INGREDIENTS: [&str; 8] = [
     "sdk/src",
@@ -48,7 +51,8 @@ fn main() -> Result<()> {
     watch(&workspace, &plugins);
     require_target()?;
     let components = build(&workspace, &plugins)?;
-    embed(&components, &plugins)
+    embed(&components, HOSTILE)?;
+    list(&components, &plugins)
 }
 
 /// Every crate beside this one is a plugin.
@@ -71,8 +75,8 @@ fn watch(workspace: &Path, plugins: &[String]) {
     for ingredient in INGREDIENTS {
         println!("cargo::rerun-if-changed={}", workspace.join(ingredient).display());
     }
-    for plugin in plugins {
-        let home = workspace.join("plugins").join(plugin);
+    let beside = plugins.iter().map(|plugin| workspace.join("plugins").join(plugin));
+    for home in beside.chain([workspace.join("examples").join(HOSTILE)]) {
         println!("cargo::rerun-if-changed={}", home.join("src").display());
         println!("cargo::rerun-if-changed={}", home.join("Cargo.toml").display());
     }
@@ -96,7 +100,7 @@ fn build(workspace: &Path, plugins: &[String]) -> Result<PathBuf> {
     let mut command = Command::new(cargo);
     command.current_dir(workspace).args(["build", "--locked", "--profile", PROFILE, "--target", TARGET]);
     command.arg("--target-dir").arg(&target_dir);
-    for plugin in plugins {
+    for plugin in plugins.iter().map(String::as_str).chain([HOSTILE]) {
         command.args(["--package", plugin]);
     }
     for leak in LEAKS {
@@ -118,17 +122,25 @@ fn target_dir(workspace: &Path) -> PathBuf {
     }
 }
 
-/// Copies the components to where `src/lib.rs` includes them from, so that a later build cannot change them under it.
-fn embed(components: &Path, plugins: &[String]) -> Result<()> {
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR for build scripts")?);
+fn out_dir() -> Result<PathBuf> {
+    Ok(PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR for build scripts")?))
+}
+
+/// Copies a component to where `src/lib.rs` includes it from, so that a later build cannot change it under it.
+fn embed(components: &Path, plugin: &str) -> Result<PathBuf> {
+    let file = components.join(plugin.replace('-', "_")).with_extension("wasm");
+    let copy = out_dir()?.join(plugin).with_extension("wasm");
+    std::fs::copy(&file, &copy).with_context(|| format!("copying {}", file.display()))?;
+    Ok(copy)
+}
+
+fn list(components: &Path, plugins: &[String]) -> Result<()> {
     let mut list = String::from("&[");
     for plugin in plugins {
-        let file = components.join(plugin.replace('-', "_")).with_extension("wasm");
-        let copy = out.join(plugin).with_extension("wasm");
-        std::fs::copy(&file, &copy).with_context(|| format!("copying {}", file.display()))?;
+        let copy = embed(components, plugin)?;
         let path: &OsStr = copy.as_os_str();
         write!(list, "Builtin {{ name: {plugin:?}, bytes: include_bytes!({path:?}) }},")?;
     }
     list.push(']');
-    std::fs::write(out.join("builtins.rs"), list).context("writing the list of plugins")
+    std::fs::write(out_dir()?.join("builtins.rs"), list).context("writing the list of plugins")
 }

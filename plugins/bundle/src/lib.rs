@@ -21,6 +21,11 @@ pub fn find(name: &str) -> Option<&'static Builtin> {
     all().iter().find(|builtin| builtin.name == name)
 }
 
+/// `examples/policy-hostile`: does everything that a policy must not do. Not among [`all`]: no fleet file can name it.
+pub fn hostile() -> &'static [u8] {
+    include_bytes!(concat!(env!("OUT_DIR"), "/policy-hostile.wasm"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{all, find};
