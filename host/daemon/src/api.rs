@@ -15,6 +15,7 @@
 //! | `GET /v1/plugins`, `GET /v1/plugins/SLOT` | slots with their revisions; `/` in a slot's name is written `%2F` |
 //! | `POST /v1/plugins/SLOT/load` | takes a candidate, checks it as a swap would, and keeps it beside the active revision |
 //! | `POST /v1/plugins/SLOT/swap` | puts a candidate in the active revision's place; without a body, the one that was loaded |
+//! | `POST /v1/plugins/SLOT/exercise` | has the policy decide the situations of the moment over and over, counts, changes nothing |
 //! | `POST /v1/plugins/SLOT/rollback` | puts the revision before in the active one's place |
 //! | `GET /v1/journal[?after=N][&service=NAME]` | journal entries, one on each line, up to the newest durable one |
 //! | `POST /v1/channels/NAME/test` | sends a message to try the channel: `{"sent": true}` |

@@ -23,7 +23,7 @@ use self::clock::Clock;
 use self::core::{Core, Ordered, Stopped};
 use self::live::Live;
 use self::metrics::Metrics;
-use self::slots::{Change, Slots};
+use self::slots::{Change, Exercised, Slots};
 use crate::agents::{AgentView, Agents, OwnVantage, Word, plan};
 use crate::journal::Head;
 
@@ -296,6 +296,16 @@ impl Host {
         self.core.look(|_, _| ()).await?;
         tracing::info!(by, slot, change, "plugin changed");
         Ok(())
+    }
+
+    /// Has a policy decide the situations of the moment, `decisions` times in all; nothing comes of it.
+    pub(crate) async fn exercise(&self, slot: &str, decisions: u64) -> anyhow::Result<Exercised> {
+        let asked = slot.to_owned();
+        let situations = self.core.look(move |kernel, now| {
+            let of_slot = kernel.fleet().services.iter().enumerate().filter(|(_, service)| service.policy == asked);
+            of_slot.filter_map(|(at, _)| kernel.situation(ServiceId(at as u32), now)).collect::<Vec<_>>()
+        });
+        self.slots.exercise(slot, situations.await?, decisions).await
     }
 
     fn install_own_looks(&self, before: &Live, fresh: &Live) {

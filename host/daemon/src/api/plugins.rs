@@ -22,11 +22,18 @@ struct Candidate {
     settings: Option<serde_json::Value>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Exercise {
+    decisions: u64,
+}
+
 /// `plugins`, `plugins/SLOT` and what can be done with one.
 pub(super) async fn answer(host: &Arc<Host>, path: &[&str], question: &Question) -> Answer {
     match (question.method(), path) {
         ("GET", []) => document(&host.slots().views()),
         ("GET", [slot]) => show(host, slot),
+        ("POST", [slot, "exercise"]) => exercise(host, slot, question).await,
         ("POST", [slot, change @ ("load" | "swap" | "rollback")]) => {
             host.slots().view(slot).ok_or_else(|| no_slot(slot))?;
             tracing::info!(by = question.caller.name, slot, change, "plugin change ordered");
@@ -43,6 +50,15 @@ pub(super) async fn answer(host: &Arc<Host>, path: &[&str], question: &Question)
         }
         _ => Err(question.no_such_path()),
     }
+}
+
+/// Changes nothing: it may be asked of any host at any time, and keeps its policy workers busy.
+async fn exercise(host: &Arc<Host>, slot: &str, question: &Question) -> Answer {
+    host.slots().view(slot).ok_or_else(|| no_slot(slot))?;
+    let wanted: Exercise = question.json()?;
+    tracing::info!(by = question.caller.name, slot, wanted.decisions, "exercise ordered");
+    let exercised = host.exercise(slot, wanted.decisions).await;
+    document(&exercised.map_err(|error| Told::failed(&error, slot))?)
 }
 
 fn show(host: &Host, slot: &str) -> Answer {

@@ -12,14 +12,21 @@ pub struct Report {
     pub dns_changed_ms: Option<u64>,
     /// The longest time that the client of the active-passive service went without an answer.
     pub client_outage_ms: Option<u64>,
+    /// Calls of both clients.
     pub client_requests: usize,
+    /// Those of them that got no answer.
     pub client_errors: usize,
     /// The verdict's name.
     pub verdict: Option<String>,
+    /// The policy's, for people.
     pub reasons: Vec<String>,
+    /// The policy replaced under load.
     pub swap: Swap,
+    /// The policy that misbehaves.
     pub hostile: Hostile,
+    /// The service went home after the hold-down.
     pub failed_back: bool,
+    /// The proof.
     pub journal: Journal,
     /// What did not happen as it should; empty = all of it happened.
     pub wrong: Vec<String>,
@@ -29,6 +36,7 @@ pub struct Report {
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Swap {
+    /// Answered.
     pub decisions: u64,
     /// Asked and never answered.
     pub dropped: u64,
@@ -43,6 +51,7 @@ pub struct Swap {
 /// The plugin that misbehaves.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Hostile {
+    /// It passed the self-test of a swap.
     pub loaded: bool,
     /// Every misdeed ended as a recorded hold, and nobody else noticed.
     pub contained: bool,
@@ -51,7 +60,9 @@ pub struct Hostile {
 /// The proof.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Journal {
+    /// How many there are.
     pub records: u64,
+    /// Each is chained to the one before.
     pub verified: bool,
 }
 

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 /// Where the story goes.
-pub struct Show {
+pub(super) struct Show {
     /// None = only the JSON document at the end.
     colour: Option<bool>,
     began: Instant,
@@ -12,33 +12,33 @@ pub struct Show {
 
 impl Show {
     /// Talks to standard output, unless one JSON document is all that is wanted.
-    pub fn new(json: bool) -> Show {
+    pub(super) fn new(json: bool) -> Show {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Show { colour: (!json).then_some(colour), began: Instant::now() }
     }
 
     /// A chapter's heading.
-    pub fn chapter(&self, title: &str) {
+    pub(super) fn chapter(&self, title: &str) {
         self.print(&format!("\n{}  {}\n", self.paint("36", &self.clock()), self.paint("1", title)));
     }
 
     /// Something that happened.
-    pub fn fact(&self, text: &str) {
+    pub(super) fn fact(&self, text: &str) {
         self.print(&format!("        {text}\n"));
     }
 
     /// Something that happened as it should.
-    pub fn good(&self, text: &str) {
+    pub(super) fn good(&self, text: &str) {
         self.print(&format!("     {}  {text}\n", self.paint("32", "ok")));
     }
 
     /// Something that did not happen as it should.
-    pub fn bad(&self, text: &str) {
+    pub(super) fn bad(&self, text: &str) {
         self.print(&format!("  {}  {text}\n", self.paint("31", "wrong")));
     }
 
     /// What a command printed, under the line that anybody can type.
-    pub fn quote(&self, command: &str, output: &str) {
+    pub(super) fn quote(&self, command: &str, output: &str) {
         self.print(&format!("        {}\n", self.paint("2", &format!("$ {command}"))));
         for line in output.lines() {
             self.print(&format!("        {}\n", self.paint("2", "| ").to_string() + line));

@@ -15,24 +15,24 @@ use tokio::process::{Child, Command};
 use crate::journal::Entry;
 
 /// The sites, in the operator's order of preference; each has a loopback address of its own.
-pub const SITES: [(&str, Ipv4Addr); 3] = [
+pub(super) const SITES: [(&str, Ipv4Addr); 3] = [
     ("eu-west", Ipv4Addr::new(127, 0, 1, 1)),
     ("us-east", Ipv4Addr::new(127, 0, 2, 1)),
     ("ap-south", Ipv4Addr::new(127, 0, 3, 1)),
 ];
 /// The site that is going to die.
-pub const DOOMED: &str = "eu-west";
+pub(super) const DOOMED: &str = "eu-west";
 /// The vantage point that is going to be cut off.
-pub const CUT_OFF: &str = "ap-south";
+pub(super) const CUT_OFF: &str = "ap-south";
 /// The zone of the demonstration's names.
-pub const ZONE: &str = "tidegate.test";
+pub(super) const ZONE: &str = "tidegate.test";
 
 /// Where everything is, and what runs.
-pub struct Stage {
-    pub directory: PathBuf,
-    pub nameserver: SocketAddr,
+pub(super) struct Stage {
+    pub(super) directory: PathBuf,
+    pub(super) nameserver: SocketAddr,
     /// The same at every site: the name says which site is called.
-    pub port: u16,
+    pub(super) port: u16,
     agents_listen: SocketAddr,
     /// The uplink of the vantage point that will be cut off, by what it leads to.
     uplinks: BTreeMap<SocketAddr, SocketAddr>,
@@ -42,7 +42,7 @@ pub struct Stage {
 
 impl Stage {
     /// Chooses addresses and writes the fleet file and its secrets; starts nothing.
-    pub fn set(directory: PathBuf) -> Result<Stage> {
+    pub(super) fn set(directory: PathBuf) -> Result<Stage> {
         std::fs::create_dir_all(&directory).with_context(|| format!("create {}", directory.display()))?;
         let nameserver = free(Ipv4Addr::LOCALHOST)?;
         let port = common_port()?;
@@ -64,27 +64,27 @@ impl Stage {
     }
 
     /// The fleet file that the host runs.
-    pub fn fleet_file(&self) -> PathBuf {
+    pub(super) fn fleet_file(&self) -> PathBuf {
         self.directory.join("fleet.toml")
     }
 
     /// Where agents report.
-    pub fn agents_listen(&self) -> SocketAddr {
+    pub(super) fn agents_listen(&self) -> SocketAddr {
         self.agents_listen
     }
 
     /// The address by which the vantage point that will be cut off sees `far`.
-    pub fn uplink_to(&self, far: SocketAddr) -> SocketAddr {
+    pub(super) fn uplink_to(&self, far: SocketAddr) -> SocketAddr {
         self.uplinks[&far]
     }
 
     /// The service's address at a site.
-    pub fn service_at(&self, site: &str) -> SocketAddr {
+    pub(super) fn service_at(&self, site: &str) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(site_address(site)), self.port)
     }
 
     /// Starts the nameserver, the sites with their agents, and the host.
-    pub fn raise(&mut self) -> Result<()> {
+    pub(super) fn raise(&mut self) -> Result<()> {
         let key = self.directory.join("dns.key").display().to_string();
         let listen = self.nameserver.to_string();
         self.start("nameserver", &["nameserver", "--listen", &listen, "--zone", ZONE, "--key-file", &key])?;
@@ -97,7 +97,7 @@ impl Stage {
     }
 
     /// Starts a site: its service and its agent.
-    pub fn raise_site(&mut self, site: &str) -> Result<()> {
+    pub(super) fn raise_site(&mut self, site: &str) -> Result<()> {
         let listen = self.service_at(site).to_string();
         self.start(&format!("service at {site}"), &["demo-site", "--name", site, "--listen", &listen])?;
         let host = self.agents_listen.to_string();
@@ -109,7 +109,7 @@ impl Stage {
     }
 
     /// Gives the vantage point its view of the world (back).
-    pub fn raise_uplinks(&mut self) -> Result<()> {
+    pub(super) fn raise_uplinks(&mut self) -> Result<()> {
         for (far, near) in self.uplinks.clone() {
             let (near, far) = (near.to_string(), far.to_string());
             self.start(&format!("uplink to {far}"), &["demo-uplink", "--listen", &near, "--to", &far])?;
@@ -118,7 +118,7 @@ impl Stage {
     }
 
     /// Cuts the vantage point off: every line by which it sees the world is gone, its agent lives.
-    pub async fn cut_uplinks(&mut self) -> Result<()> {
+    pub(super) async fn cut_uplinks(&mut self) -> Result<()> {
         for far in self.uplinks.keys().copied().collect::<Vec<_>>() {
             self.kill(&format!("uplink to {far}")).await?;
         }
@@ -126,24 +126,24 @@ impl Stage {
     }
 
     /// Ends a site as a power cut would.
-    pub async fn kill_site(&mut self, site: &str) -> Result<()> {
+    pub(super) async fn kill_site(&mut self, site: &str) -> Result<()> {
         self.kill(&format!("service at {site}")).await?;
         self.kill(&format!("agent at {site}")).await
     }
 
     /// The process id of what was started under this name.
-    pub fn pid(&self, name: &str) -> Option<u32> {
+    pub(super) fn pid(&self, name: &str) -> Option<u32> {
         self.processes.get(name).and_then(Child::id)
     }
 
     /// Names of processes that ended without being told to.
-    pub fn fallen(&mut self) -> Vec<String> {
+    pub(super) fn fallen(&mut self) -> Vec<String> {
         let ended = |child: &mut Child| child.try_wait().ok().flatten().is_some();
         self.processes.iter_mut().filter_map(|(name, child)| ended(child).then(|| name.clone())).collect()
     }
 
     /// Runs one of the commands that an operator types, against the demonstration's host.
-    pub async fn type_command(&self, arguments: &[&str]) -> Result<Output> {
+    pub(super) async fn type_command(&self, arguments: &[&str]) -> Result<Output> {
         let socket = format!("unix:{}", self.directory.join("state").join("tidegate.sock").display());
         let mut command = Command::new(&self.binary);
         command.args(arguments).env("TIDEGATE_HOST", socket).env("NO_COLOR", "1").env("COLUMNS", "110");
@@ -152,7 +152,7 @@ impl Stage {
     }
 
     /// The JSON document that an operator's command prints.
-    pub async fn ask(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+    pub(super) async fn ask(&self, arguments: &[&str]) -> Result<serde_json::Value> {
         let output = self.type_command(&[arguments, &["--json"]].concat()).await?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -162,14 +162,14 @@ impl Stage {
     }
 
     /// The journal's records of a service, the oldest first.
-    pub async fn records(&self, service: &str) -> Result<Vec<Record>> {
+    pub(super) async fn records(&self, service: &str) -> Result<Vec<Record>> {
         let output = self.type_command(&["journal", "show", "--service", service, "--json"]).await?;
         let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_slice::<Entry>(line)?.record()).collect()
     }
 
     /// Ends everything: the host is asked to stop cleanly, the rest is killed.
-    pub async fn strike(mut self) -> Result<()> {
+    pub(super) async fn strike(mut self) -> Result<()> {
         if let Some(host) = self.processes.get_mut("host") {
             if let Some(pid) = host.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
                 rustix::process::kill_process(pid, rustix::process::Signal::TERM).context("ask the host to stop")?;
@@ -215,7 +215,7 @@ impl Stage {
 }
 
 /// Asks again until the answer is there, or the patience is over.
-pub async fn until<T, F>(patience: Duration, what: &str, mut ask: F) -> Result<T>
+pub(super) async fn until<T, F>(patience: Duration, what: &str, mut ask: F) -> Result<T>
 where
     F: AsyncFnMut() -> Result<Option<T>>,
 {
@@ -234,7 +234,7 @@ where
 }
 
 /// The loopback address of a site.
-pub fn site_address(site: &str) -> Ipv4Addr {
+pub(super) fn site_address(site: &str) -> Ipv4Addr {
     SITES.iter().find(|(name, _)| *name == site).map_or(Ipv4Addr::LOCALHOST, |(_, address)| *address)
 }
 

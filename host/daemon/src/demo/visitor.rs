@@ -16,49 +16,49 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
 /// How often it calls.
-pub const EVERY: Duration = Duration::from_millis(20);
+pub(super) const EVERY: Duration = Duration::from_millis(20);
 /// How long it waits for an answer before it counts the call as lost.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What became of one call.
 #[derive(Clone, Debug)]
-pub struct Call {
-    pub began: Instant,
-    pub ended: Instant,
+pub(super) struct Call {
+    pub(super) began: Instant,
+    pub(super) ended: Instant,
     /// The site that answered, or why none did.
-    pub result: Result<String, String>,
+    pub(super) result: Result<String, String>,
 }
 
 /// A client at work.
-pub struct Visitor {
+pub(super) struct Visitor {
     calls: Arc<Mutex<Vec<Call>>>,
     task: JoinHandle<()>,
 }
 
 impl Visitor {
     /// Begins to call the service behind `name` at `port`.
-    pub fn start(nameserver: SocketAddr, name: &str, port: u16) -> Visitor {
+    pub(super) fn start(nameserver: SocketAddr, name: &str, port: u16) -> Visitor {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let task = tokio::spawn(visit(nameserver, name.to_owned(), port, Arc::clone(&calls)));
         Visitor { calls, task }
     }
 
     /// All calls that have ended so far, in the order in which they began.
-    pub fn calls(&self) -> Vec<Call> {
+    pub(super) fn calls(&self) -> Vec<Call> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
         calls.sort_by_key(|call| call.began);
         calls
     }
 
     /// Calls no more.
-    pub fn stop(self) -> Vec<Call> {
+    pub(super) fn stop(self) -> Vec<Call> {
         self.task.abort();
         self.calls()
     }
 }
 
 /// The longest time between two answers in a row, if one of them lies after `since`.
-pub fn outage(calls: &[Call], since: Instant) -> Duration {
+pub(super) fn outage(calls: &[Call], since: Instant) -> Duration {
     let answered: Vec<Instant> = calls.iter().filter(|call| call.result.is_ok()).map(|call| call.ended).collect();
     let gaps = answered.windows(2).filter(|pair| pair[1] > since).map(|pair| pair[1].saturating_duration_since(pair[0]));
     gaps.max().unwrap_or_default()
@@ -102,7 +102,7 @@ impl Known {
 }
 
 /// Asks the nameserver for the name's addresses and how long they may be kept.
-pub async fn resolve(nameserver: SocketAddr, name: &str) -> Result<(Vec<IpAddr>, Duration)> {
+pub(super) async fn resolve(nameserver: SocketAddr, name: &str) -> Result<(Vec<IpAddr>, Duration)> {
     let mut query = Message::query();
     query.add_query(Query::query(Name::from_utf8(name).context("read the name")?, RecordType::A));
     let socket = UdpSocket::bind("127.0.0.1:0").await.context("open a socket for DNS")?;

@@ -3,8 +3,9 @@
 //! Knows which slot holds what and what the fleet file says of it; what an answer means is for others to say.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -24,9 +25,11 @@ use crate::agents::{Agents, Installation, draw};
 use crate::prober::{Looker, Looking};
 use spec::Wanted;
 
+mod exercise;
 mod spec;
 mod view;
 
+pub use exercise::Exercised;
 pub use spec::grants;
 pub use view::{CandidateView, PluginView};
 
@@ -50,6 +53,10 @@ struct Shared {
 struct Held {
     kind: Kind,
     notes: Mutex<Notes>,
+    /// Number of the newest revision whose swap was acknowledged.
+    acknowledged: AtomicU64,
+    /// From the order of the last change to its acknowledgement, in microseconds; 0 = none yet.
+    changed_in_us: AtomicU64,
 }
 
 enum Kind {
@@ -78,7 +85,7 @@ struct Lent {
     live: Arc<ArcSwap<Live>>,
     agents: Arc<Agents>,
     keys: String,
-    runs: std::sync::atomic::AtomicU64,
+    runs: AtomicU64,
 }
 
 impl Slots {
@@ -155,12 +162,14 @@ impl Slots {
 
     /// Puts a candidate, or the loaded one, into service. Acknowledged by the engine when this returns.
     pub(crate) async fn swap(&self, live: &Live, name: &str, change: Option<Change>) -> anyhow::Result<Event> {
+        let ordered = Instant::now();
         let held = self.known(name)?;
         let (wanted, staged) = match change {
             Some(change) => self.stage(live, name, &held, change).await?,
             None => held.notes().candidate.take().ok_or_else(|| nothing_loaded(name))?,
         };
         held.swap(staged).await?;
+        held.changed_in_us.store(ordered.elapsed().as_micros() as u64, Ordering::Relaxed);
         held.notes().take_over(wanted);
         Ok(held.swapped(name))
     }
@@ -172,6 +181,7 @@ impl Slots {
             Kind::Policy(slot) => slot.rollback().await?,
             Kind::Provider(slot) => slot.rollback().await?,
         };
+        held.acknowledged.store(held.revision().number, Ordering::Release);
         held.notes().go_back();
         Ok(held.swapped(name))
     }
@@ -374,7 +384,7 @@ impl Held {
             false => Kind::Provider(ProviderSlot::install(staged)?),
         };
         let notes = Notes { declared: wanted.clone(), current: wanted, previous: None, candidate: None };
-        Ok(Held { kind, notes: Mutex::new(notes) })
+        Ok(Held { kind, notes: Mutex::new(notes), acknowledged: AtomicU64::new(0), changed_in_us: AtomicU64::new(0) })
     }
 
     async fn swap(&self, staged: Staged) -> anyhow::Result<()> {
@@ -382,6 +392,7 @@ impl Held {
             Kind::Policy(slot) => slot.swap(staged).await?,
             Kind::Provider(slot) => slot.swap(staged).await?,
         };
+        self.acknowledged.store(self.revision().number, Ordering::Release);
         Ok(())
     }
 
@@ -452,7 +463,7 @@ impl SecretSource for Lent {
 
 impl CommandRunner for Lent {
     fn run<'a>(&'a self, run: CommandRun) -> BoxFuture<'a, Result<Output, Failure>> {
-        let number = self.runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let order = Order {
             key: format!("{}/{number}", self.keys),
             command: run.name,

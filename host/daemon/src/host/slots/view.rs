@@ -1,5 +1,7 @@
 //! Slots as people and programs are shown them.
 
+use std::sync::atomic::Ordering;
+
 use serde::Serialize;
 use tidegate_engine::ProviderHealth;
 use tidegate_kernel::event::Revision;
@@ -31,6 +33,8 @@ pub struct PluginView {
     pub previous: Option<String>,
     /// Loaded and not in service.
     pub candidate: Option<CandidateView>,
+    /// The last swap, from the order to its acknowledgement, compilation included; none = not swapped yet.
+    pub ready_ms: Option<f64>,
     /// A provider's instances.
     pub health: Option<ProviderHealth>,
 }
@@ -88,7 +92,15 @@ fn view(name: &str, held: &Held) -> PluginView {
             version: staged.manifest().version.clone(),
             settings: wanted.slot.settings.clone(),
         }),
+        ready_ms: ready_ms(held),
         health,
+    }
+}
+
+fn ready_ms(held: &Held) -> Option<f64> {
+    match held.changed_in_us.load(Ordering::Relaxed) {
+        0 => None,
+        micros => Some(micros as f64 / 1_000.0),
     }
 }
 
