@@ -197,7 +197,7 @@ impl Story {
         let refused = self.stage.type_command(&["plugin", "swap", "failover/default", "builtin:probe-tcp"]).await?;
         self.claim(!refused.status.success(), "a component of the wrong world is refused by name:");
         self.show.quote("tidegate plugin swap failover/default builtin:probe-tcp", &said(&refused));
-        let hostile = format!("file:{}", hostile.display());
+        let hostile = hostile.display().to_string();
         self.stage.ask(&["plugin", "swap", "failover/lab", &hostile]).await?;
         self.report.hostile.loaded = true;
         let faults = until(PATIENCE, "the hostile policy to misbehave", async || {
