@@ -16,6 +16,7 @@ use crate::cli::failed::{Exit, Failed};
 pub mod channels;
 pub mod check;
 pub mod console;
+pub mod demonstration;
 pub mod explain;
 pub mod failed;
 pub mod init;
@@ -143,6 +144,14 @@ pub enum Command {
     /// Try the channels by which people are told.
     #[command(subcommand, after_help = "Examples:\n  tidegate channel test on-call")]
     Channel(channels::Channel),
+    /// Watch a region die on this machine, and what Tidegate does about it.
+    Demo(demonstration::Demo),
+    /// Serve HTTP for the demonstration.
+    #[command(hide = true)]
+    DemoSite(demonstration::Site),
+    /// Forward connections for the demonstration.
+    #[command(hide = true)]
+    DemoUplink(demonstration::Uplink),
     /// Print what completes commands in a shell.
     Completions(Completions),
     /// Print this program's version, and the running host's.
@@ -224,6 +233,9 @@ pub async fn run(arguments: Arguments, console: &Console) -> Result<Exit, Failed
         Command::Plugin(plugin) => plugins::run(common, console, plugin).await,
         Command::Journal(journal) => journal::run(common, console, journal).await,
         Command::Channel(channel) => channels::run(common, console, &channel).await,
+        Command::Demo(demo) => demonstration::run(console, demo).await,
+        Command::DemoSite(site) => demonstration::serve(site).await,
+        Command::DemoUplink(uplink) => demonstration::forward(uplink).await,
         Command::Completions(completions) => complete(&completions, console),
         Command::Version => version(common, console).await,
     }

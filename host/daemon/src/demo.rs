@@ -13,7 +13,6 @@ mod stage;
 mod visitor;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
@@ -31,11 +30,11 @@ pub struct Options {
     pub directory: Option<PathBuf>,
 }
 
-/// Tells the whole story; success only if all of it happened.
+/// Tells the whole story; true only if all of it happened.
 ///
 /// # Errors
 /// If the stage cannot be set, or if a chapter waits in vain for something to happen.
-pub async fn run(options: Options) -> Result<ExitCode> {
+pub async fn run(options: Options) -> Result<bool> {
     let (directory, temporary) = match &options.directory {
         Some(directory) => (std::path::absolute(directory).context("find the directory")?, None),
         None => {
@@ -58,5 +57,5 @@ pub async fn run(options: Options) -> Result<ExitCode> {
     if let Some(temporary) = temporary.filter(|_| !report.happened()) {
         eprintln!("what the processes logged is kept in {}", temporary.keep().display());
     }
-    Ok(if report.happened() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report.happened())
 }

@@ -1,5 +1,6 @@
 //! `tidegate plugin`: what is in the slots, what a file is, and how one takes another's place.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -33,6 +34,8 @@ pub enum Plugin {
     Swap(Swap),
     /// Put the revision before in the active one's place.
     Rollback(Rollback),
+    /// Have a policy decide the situations of the moment over and over, count, and change nothing.
+    Exercise(Exercise),
 }
 
 /// `plugin inspect FILE|SLOT`.
@@ -85,6 +88,35 @@ pub struct Swap {
 pub struct Rollback {
     /// The slot.
     pub slot: String,
+}
+
+/// `plugin exercise SLOT`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate plugin exercise failover/default --decisions 10000
+  tidegate plugin exercise failover/default & tidegate plugin swap failover/default policy.wasm")]
+pub struct Exercise {
+    /// The slot.
+    pub slot: String,
+    /// How many decisions.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub decisions: u64,
+}
+
+/// What an exercise showed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Exercised {
+    /// Answered with a decision.
+    pub decisions: u64,
+    /// Not answered with one.
+    pub dropped: u64,
+    /// Asked after a swap was acknowledged, answered by an older revision.
+    pub stale: u64,
+    /// The longest time between two answers.
+    pub longest_gap_us: u64,
+    /// Answers by revision.
+    pub by_revision: BTreeMap<u64, u64>,
 }
 
 /// One slot, as the host shows it.
@@ -145,6 +177,7 @@ pub async fn run(common: &Common, console: &Console, asked: Plugin) -> Result<Ex
             change(common, console, &slot, "swap", plugin.as_deref(), settings.as_deref()).await
         }
         Plugin::Rollback(Rollback { slot }) => change(common, console, &slot, "rollback", None, None).await,
+        Plugin::Exercise(asked) => exercise(common, console, &asked).await,
     }
 }
 
@@ -253,6 +286,26 @@ async fn change(
     };
     console.show_fetched(&shown, |slot, _| one_slot(slot))?;
     Ok(Exit::Done)
+}
+
+async fn exercise(common: &Common, console: &Console, asked: &Exercise) -> Result<Exit, Failed> {
+    let client = reach::host(common)?;
+    let path = format!("/v1/plugins/{}/exercise", encode(&asked.slot));
+    console.progress(&format!("the host decides {} times; nothing comes of it", asked.decisions));
+    let shown = client.send::<Exercised>(&path, &serde_json::json!({ "decisions": asked.decisions })).await?;
+    console.show_fetched(&shown, |exercised, _| exercise_lines(exercised))?;
+    Ok(Exit::Done)
+}
+
+fn exercise_lines(exercised: &Exercised) -> String {
+    let revisions = exercised.by_revision.iter().map(|(number, answers)| format!("{answers} by revision {number}"));
+    facts(vec![
+        ("decisions", exercised.decisions.to_string()),
+        ("dropped", exercised.dropped.to_string()),
+        ("stale", exercised.stale.to_string()),
+        ("longest gap", format!("{} us", exercised.longest_gap_us)),
+        ("answers", revisions.collect::<Vec<_>>().join(", ")),
+    ])
 }
 
 /// A component's bytes, from its file or from those that come with the program.
