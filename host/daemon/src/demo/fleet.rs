@@ -47,7 +47,7 @@ grants = ["http://127.0.1.1:*", "http://127.0.2.1:*", "http://127.0.3.1:*"]
 [slot."dns/demo"]
 plugin = "builtin:dns-rfc2136"
 grants = ["udp://{nameserver}", "tcp://{nameserver}", "secret:dns-key"]
-settings = {{ zone = "{ZONE}", servers = ["{nameserver}"], key-name = "tidegate", secret = "dns-key" }}
+settings = {{ zone = "{ZONE}", servers = ["{nameserver}"], key = "tidegate", secret = "dns-key" }}
 "#
     )
 }
