@@ -6,12 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::read::{active_site, faults, is_sound, moving_decision, state};
+use super::read::{active_site, faults, is_adrift, is_sound, moving_decision, state};
 use super::report::{Report, Swap};
 use super::show::Show;
 use super::stage::{CUT_OFF, DOOMED, SITES, Stage, ZONE, site_address, until};
 use super::visitor::{Visitor, outage, resolve};
 
+/// Active-passive, active-active, and the one that gets the hostile policy.
+const SERVICES: [&str; 3] = ["shop", "catalog", "lab"];
 /// Decisions that the policy is asked for while it is replaced.
 const LOAD: u64 = 20_000;
 /// How long anything may take before the story gives up on it.
@@ -79,13 +81,30 @@ impl Story {
             self.show.fact(&format!("{site:9} {address}:{}  service pid {pid}", self.stage.port));
         }
         self.show.fact(&format!("nameserver {}, zone {ZONE}", self.stage.nameserver));
-        for service in ["shop", "catalog", "lab"] {
-            self.until_served(service, &[]).await?;
-        }
+        self.take_over_names().await?;
         self.shop = Some(Visitor::start(self.stage.nameserver, &format!("shop.{ZONE}"), self.stage.port));
         self.catalog = Some(Visitor::start(self.stage.nameserver, &format!("catalog.{ZONE}"), self.stage.port));
         self.good("the host decides, the names lead to their sites, two clients call every 20 ms");
         self.quote(&["status"]).await
+    }
+
+    /// The nameserver knows none of the names yet: a first write is a person's decision.
+    async fn take_over_names(&mut self) -> Result<()> {
+        for service in SERVICES {
+            until(PATIENCE, &format!("the host to see that the name of {service} is not ours yet"), async || {
+                let status = self.stage.ask(&["status"]).await?;
+                Ok(is_adrift(&status, service).then_some(()))
+            })
+            .await?;
+        }
+        self.quote(&["reapply", SERVICES[0]]).await?;
+        for service in SERVICES.iter().skip(1) {
+            self.stage.ask(&["reapply", service]).await?;
+        }
+        for service in SERVICES {
+            self.until_served(service, &[]).await?;
+        }
+        Ok(())
     }
 
     async fn cut_off(&mut self) -> Result<()> {

@@ -20,6 +20,11 @@ pub(super) fn state<'a>(status: &'a Value, name: &str) -> Option<&'a str> {
     service(status, name)?["state"].as_str()
 }
 
+/// The name leads elsewhere than the host thinks it should.
+pub(super) fn is_adrift(status: &Value, name: &str) -> bool {
+    service(status, name).is_some_and(|service| !service["drift"].is_null())
+}
+
 /// The vantage point reaches its control targets.
 pub(super) fn is_sound(status: &Value, vantage: &str) -> bool {
     named(&status["vantages"], vantage).is_some_and(|vantage| vantage["sound"] == true && vantage["fresh"] == true)

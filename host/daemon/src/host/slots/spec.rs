@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidegate_engine::grants::{Directory, Grants};
 use tidegate_engine::{Engine, RevisionSpec, inspect};
 use tidegate_kernel::contract::Fact;
-use tidegate_kernel::fleet::{Fleet, Slot};
+use tidegate_kernel::fleet::{Fleet, Place, Service, Slot};
 
 /// What a slot is to run, with its bytes: equal ones need no new revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,14 +111,25 @@ fn builtins() -> String {
 
 /// What the fleet file declares for the slot: the routes of a DNS provider, the actions and channels of the others.
 fn declared(fleet: &Fleet, slot: &str) -> Vec<Fact> {
-    let routes = fleet.services.iter().filter_map(|service| service.route.as_ref()).filter(|route| route.slot == slot);
-    let routes = routes.map(|route| (&route.name, &route.declared));
+    let routes = fleet.services.iter().filter_map(|service| Some((service, service.route.as_ref()?)));
+    let routes = routes.filter(|(_, route)| route.slot == slot);
+    let routes = routes.map(|(service, route)| (&route.name, declared_route(fleet, service, &route.declared)));
     let actions = fleet.actions.iter().filter(|(_, action)| action.slot == slot);
-    let actions = actions.map(|(name, action)| (name, &action.declared));
+    let actions = actions.map(|(name, action)| (name, action.declared.clone()));
     let channels = fleet.channels.iter().filter(|(_, channel)| channel.slot == slot);
-    let channels = channels.map(|(name, channel)| (name, &channel.declared));
+    let channels = channels.map(|(name, channel)| (name, channel.declared.clone()));
     let all = routes.chain(actions).chain(channels);
-    all.map(|(name, declared)| Fact { key: name.clone(), value: declared.clone() }).collect()
+    all.map(|(name, declared)| Fact { key: name.clone(), value: declared }).collect()
+}
+
+/// The operator's own words about a name, and where it can lead: so that the provider knows which target is which site's.
+fn declared_route(fleet: &Fleet, service: &Service, words: &str) -> String {
+    let mut declared: serde_json::Value = serde_json::from_str(words).unwrap_or_default();
+    let endpoint = |place: &Place| {
+        serde_json::json!({ "site": fleet.sites[place.site.at()].name, "target": place.endpoint })
+    };
+    declared["endpoints"] = service.places.iter().map(endpoint).collect();
+    declared.to_string()
 }
 
 #[cfg(test)]
