@@ -68,9 +68,13 @@ impl Kernel {
     }
 
     fn vantage_changed(&mut self, turn: &mut Turn, vantage: VantageId, sound: bool) {
+        if sound {
+            self.desk.seen_sound.insert(vantage);
+        }
         let views = self.sensing.vantages(&self.fleet, turn.now);
-        let mut blind: Vec<&str> =
-            views.iter().filter(|view| view.fresh && !view.sound).map(|view| view.failure_domain.as_str()).collect();
+        let lost = |at: usize| self.desk.seen_sound.contains(&VantageId(at as u16));
+        let blind = views.iter().enumerate().filter(|(at, view)| view.fresh && !view.sound && lost(*at));
+        let mut blind: Vec<&str> = blind.map(|(_, view)| view.failure_domain.as_str()).collect();
         blind.sort_unstable();
         blind.dedup();
         if blind.len() >= 2 && !self.sensing.warming_up(turn.now) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::contract::{Millis, Situation};
 use crate::event::{Effect, Moment, QuestionId, Revision, RunId, Ticket};
-use crate::fleet::{Fleet, ServiceId};
+use crate::fleet::{Fleet, ServiceId, VantageId};
 use crate::record::{Cause, Change, Record, Transition};
 use crate::rules::RuleNumber;
 
@@ -67,6 +67,8 @@ pub(crate) struct Desk {
     /// The revision of each slot that alone counts.
     pub(crate) revisions: BTreeMap<String, Revision>,
     pub(crate) turned_bad: VecDeque<TurnedBad>,
+    /// Vantage points that have reached their control targets since they were first heard: only these can lose them.
+    pub(crate) seen_sound: BTreeSet<VantageId>,
     pub(crate) probe_swapped: Option<Millis>,
     /// Failed tries to send a message, by key and channel.
     pub(crate) resends: BTreeMap<(String, String), u32>,
@@ -81,6 +83,7 @@ impl Desk {
     /// For another fleet file: positions have changed, so what is in hand for single services is dropped.
     pub(crate) fn renew(&mut self, fleet: &Fleet) {
         self.services = vec![ServiceDesk::default(); fleet.services.len()];
+        self.seen_sound.clear();
         self.timers.retain(|(_, timer)| !matches!(timer, Timer::Ask(_) | Timer::ReadRoute(_) | Timer::CheckReady(_)));
     }
 

@@ -282,12 +282,13 @@ impl Kernel {
     /// The incident that an automatic move away belongs to, if it is already known.
     pub(crate) fn incident_of(&self, proposal: &Proposal, now: Moment) -> Option<&Incident> {
         let domain = self.domain_left(proposal)?;
-        let window = self.fleet.host.brake.window;
+        let (window, together) = (self.fleet.host.brake.window, self.fleet.host.brake.together);
         self.state.incidents.iter().rev().find(|incident| {
             !incident.seen
-                && incident.cause == proposal.cause
                 && incident.failure_domain == domain
                 && now.mono.saturating_sub(incident.last.mono) <= window
+                // While a domain dies, policies call it by one name after the other.
+                && (incident.cause == proposal.cause || now.mono.saturating_sub(incident.last.mono) <= together)
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::read::{active_site, faults, is_adrift, is_sound, moving_decision, state};
+use super::read::{active_site, all_is_well, faults, is_adrift, is_sound, moving_decision, state};
 use super::report::{Report, Swap};
 use super::show::Show;
 use super::stage::{CUT_OFF, DOOMED, SITES, Stage, ZONE, site_address, until};
@@ -104,7 +104,11 @@ impl Story {
         for service in SERVICES {
             self.until_served(service, &[]).await?;
         }
-        Ok(())
+        until(PATIENCE, "every vantage point to see every service well", async || {
+            let status = self.stage.ask(&["status"]).await?;
+            Ok(all_is_well(&status).then_some(()))
+        })
+        .await
     }
 
     async fn cut_off(&mut self) -> Result<()> {

@@ -55,6 +55,15 @@ pub(super) fn faults(records: &[Record], service: &str) -> Vec<String> {
     faults
 }
 
+/// Every vantage point votes, and every service is healthy at every site.
+pub(super) fn all_is_well(status: &Value) -> bool {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let votes = |vantage: &Value| vantage["sound"] == true && vantage["fresh"] == true;
+    let places = list(&status["services"]).iter().flat_map(|service| list(&service["places"])).collect::<Vec<_>>();
+    let healthy = |place: &Value| place["consensus"]["status"] == "healthy" && place["consensus"]["voting"] == 3;
+    list(&status["vantages"]).iter().all(votes) && !places.is_empty() && places.iter().all(healthy)
+}
+
 fn named<'a>(list: &'a Value, name: &str) -> Option<&'a Value> {
     list.as_array()?.iter().find(|one| one["name"] == name)
 }
