@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tidegate_kernel::contract::Outcome;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::Agent;
@@ -92,36 +92,39 @@ async fn report(agent: &Agent, link: &mut Link, backlog: &Backlog, sound: bool) 
     Ok(report.looks.len())
 }
 
-/// The control targets of the plan that is in force.
+/// The control targets of the plan that is in force; without a plan the agent does not know whether it is cut off.
 struct Watchman {
     agent: Arc<Agent>,
-    targets: Vec<String>,
-    control: Control,
-    changes: watch::Receiver<bool>,
+    targets: Option<Vec<String>>,
+    control: Option<Control>,
 }
 
 impl Watchman {
     fn new(agent: Arc<Agent>) -> Watchman {
-        let control = Control::start(Vec::new());
-        let changes = control.changes();
-        Watchman { agent, targets: Vec::new(), control, changes }
+        Watchman { agent, targets: None, control: None }
     }
 
     /// When the soundness changes; without control targets, never.
     async fn changed(&mut self) {
-        if self.changes.changed().await.is_err() {
+        let changed = match &mut self.control {
+            Some(control) => control.changed().await,
+            None => false,
+        };
+        if !changed {
             std::future::pending().await
         }
     }
 
     fn sound(&mut self) -> bool {
-        let targets = self.agent.applied().control_targets;
+        let applied = self.agent.applied();
+        let targets = applied.version.map(|_| applied.control_targets);
         if targets != self.targets {
-            self.control = Control::start(targets.clone());
-            self.changes = self.control.changes();
+            // Other targets say nothing new until the first round: a new fleet file blinds nobody.
+            let until_then = self.control.as_ref().is_some_and(Control::sound);
+            self.control = targets.clone().map(|targets| Control::start(targets, until_then));
             self.targets = targets;
         }
-        self.control.sound()
+        self.control.as_ref().is_some_and(Control::sound)
     }
 }
 

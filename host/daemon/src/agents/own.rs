@@ -37,7 +37,7 @@ impl OwnVantage {
         crate::prober::raise_file_limit();
         let (sender, seen) = mpsc::channel(WAITING_MAX);
         let prober = Prober::start(looker, Arc::new(move || Heartbeat { host: 0, sent: clock() }), sender);
-        let task = tokio::spawn(hand_on(name.into(), Control::start(control_targets), seen, words)).abort_handle();
+        let task = tokio::spawn(hand_on(name.into(), Control::start(control_targets, false), seen, words)).abort_handle();
         OwnVantage { prober, task }
     }
 
@@ -63,17 +63,16 @@ impl Drop for OwnVantage {
     }
 }
 
-async fn hand_on(name: Arc<str>, control: Control, mut seen: mpsc::Receiver<Seen>, words: mpsc::Sender<Word>) {
+async fn hand_on(name: Arc<str>, mut control: Control, mut seen: mpsc::Receiver<Seen>, words: mpsc::Sender<Word>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut changes = control.changes();
     loop {
         let mut looks = Vec::new();
         tokio::select! {
             count = seen.recv_many(&mut looks, WORD_MAX) => if count == 0 { return },
             _ = ticks.tick() => {}
             // Without control targets nothing ever changes, and nobody is there to say so.
-            Ok(()) = changes.changed() => {}
+            true = control.changed() => {}
         }
         let looks = looks.into_iter().map(Sighting::from).collect();
         let word = Word { vantage: name.clone(), sound: control.sound(), looks };

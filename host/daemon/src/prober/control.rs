@@ -21,10 +21,10 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts looking at these (`tcp://ADDRESS:PORT`). Without any, the vantage point counts as sound always; with some, only
-    /// from the first one reached.
-    pub fn start(targets: Vec<String>) -> Control {
-        let (sender, sound) = watch::channel(targets.is_empty());
+    /// Starts looking at these (`tcp://ADDRESS:PORT`). Without any, the vantage point counts as sound always; with some, as
+    /// `until_then` says before the first round is over.
+    pub fn start(targets: Vec<String>, until_then: bool) -> Control {
+        let (sender, sound) = watch::channel(until_then || targets.is_empty());
         let task = tokio::spawn(watch(targets, sender)).abort_handle();
         Control { sound, task }
     }
@@ -34,9 +34,9 @@ impl Control {
         *self.sound.borrow()
     }
 
-    /// Tells when that changes.
-    pub fn changes(&self) -> watch::Receiver<bool> {
-        self.sound.clone()
+    /// Waits until that changes; false if it never will again.
+    pub async fn changed(&mut self) -> bool {
+        self.sound.changed().await.is_ok()
     }
 }
 
@@ -83,15 +83,21 @@ mod tests {
     async fn is_sound_while_one_of_its_control_targets_answers() {
         let answers = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let reached = format!("tcp://{}", answers.local_addr().unwrap());
-        let control = Control::start(vec!["tcp://127.0.0.1:1".into(), reached]);
-        control.changes().wait_for(|sound| *sound).await.unwrap();
+        let mut control = Control::start(vec!["tcp://127.0.0.1:1".into(), reached], false);
+        while !control.sound() {
+            assert!(control.changed().await);
+        }
         drop(answers);
-        control.changes().wait_for(|sound| !*sound).await.unwrap();
+        while control.sound() {
+            assert!(control.changed().await);
+        }
     }
 
     #[tokio::test]
-    async fn is_not_sound_before_it_has_reached_one() {
-        assert!(!Control::start(vec!["tcp://127.0.0.1:1".into()]).sound());
-        assert!(Control::start(Vec::new()).sound());
+    async fn is_what_it_was_before_the_first_round_is_over() {
+        let unreachable = || vec!["tcp://127.0.0.1:1".into()];
+        assert!(!Control::start(unreachable(), false).sound());
+        assert!(Control::start(unreachable(), true).sound());
+        assert!(Control::start(Vec::new(), false).sound());
     }
 }
