@@ -405,6 +405,7 @@ fn bracketed(host: &str) -> String {
 mod tests {
     use super::{Address, Client, Error, encode};
     use crate::cli::failed::{Exit, Failed};
+    use crate::tls;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -486,5 +487,35 @@ mod tests {
             read.push(line);
         }
         assert_eq!(read, ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn shows_its_token_only_to_a_host_whose_certificate_it_trusts() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| directory.path().join(name);
+        for name in ["host", "stranger"] {
+            let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+            std::fs::write(file(&format!("{name}.pem")), signed.cert.pem()).unwrap();
+            std::fs::write(file(&format!("{name}.key")), signed.signing_key.serialize_pem()).unwrap();
+        }
+        let server = tls::server(&file("host.pem"), &file("host.key")).unwrap();
+        for (trusted, reached) in [("host.pem", true), ("stranger.pem", false)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = Address::Tls("127.0.0.1".to_owned(), listener.local_addr().unwrap().port());
+            let acceptor = tokio_rustls::TlsAcceptor::from(server.clone());
+            let served = tokio::spawn(async move {
+                let mut stream = acceptor.accept(listener.accept().await?.0).await?;
+                let mut request = vec![0; 4096];
+                let read = stream.read(&mut request).await?;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ntrue").await?;
+                std::io::Result::Ok(String::from_utf8_lossy(&request[..read]).into_owned())
+            });
+            let roots = tls::client(Some(&file(trusted))).unwrap();
+            let client = Client::new(address, Some("s3cret".to_owned()), Some(roots));
+            let answer = client.get::<bool>("/healthz").await;
+            assert_eq!(answer.is_ok(), reached, "{trusted}: {answer:?}");
+            let heard = served.await.unwrap();
+            assert_eq!(heard.is_ok_and(|request| request.contains("Bearer s3cret")), reached, "{trusted}");
+        }
     }
 }

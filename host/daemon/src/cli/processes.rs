@@ -66,7 +66,7 @@ pub struct Agent {
 /// `nameserver`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  openssl rand -base64 32 > dns.key
+  (umask 077; openssl rand -base64 32 > dns.key)
   tidegate nameserver --listen 127.0.0.1:5353 --zone example.test --key-file dns.key
   tidegate nameserver --listen 10.0.0.53:53 --zone example.test --key-file dns.key --state /var/lib/tidegate/zone")]
 pub struct NameserverOf {
