@@ -23,7 +23,6 @@ use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::agents::lock;
 use crate::agents::protocol::{Heartbeat, SlotPlan};
 use crate::commands::Declared;
 use crate::prober::{Looker, Prober};
@@ -87,8 +86,15 @@ pub async fn run_until(options: Options, outfit: Arc<dyn Outfit>, stop: impl Fut
     let looker: Arc<dyn Looker> = outfit.clone();
     let beat = heard.clone();
     let prober = Prober::start(looker, Arc::new(move || *beat.borrow()), seen);
-    let agent =
-        Arc::new(Agent { address, outfit, ledger, prober, heard, plan: Mutex::default(), chain: Mutex::default() });
+    let agent = Arc::new(Agent {
+        address,
+        outfit,
+        ledger,
+        prober,
+        heard,
+        plan: watch::Sender::default(),
+        chain: Mutex::default(),
+    });
     tracing::info!(agent = options.name, site = options.site, host = options.host, "the agent looks for its host");
     tokio::select! {
         never = report::run(agent.clone(), looks) => match never {},
@@ -118,7 +124,7 @@ struct Agent {
     prober: Prober,
     /// The last heartbeat.
     heard: Arc<watch::Sender<Heartbeat>>,
-    plan: Mutex<Applied>,
+    plan: watch::Sender<Applied>,
     chain: Mutex<Chain>,
 }
 
@@ -133,6 +139,6 @@ struct Applied {
 
 impl Agent {
     fn applied(&self) -> Applied {
-        lock(&self.plan).clone()
+        self.plan.borrow().clone()
     }
 }

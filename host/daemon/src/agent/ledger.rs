@@ -1,7 +1,7 @@
 //! Which commands have been run, by key: the same key is never run twice, and its outcome is told again when asked again.
 //!
 //! With a file it remembers through restarts, also of the machine: a key is on disk before its command begins, so a key
-//! without an outcome was cut short, and what it did is unknown. Remembers the newest [`KEEP`] keys.
+//! without an outcome was cut short, and what it did is unknown. Remembers the newest thousand keys.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{File, OpenOptions};

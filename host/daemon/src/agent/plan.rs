@@ -13,7 +13,6 @@ use super::backoff::Backoff;
 use super::components::Components;
 use super::link::Link;
 use super::{Agent, Applied};
-use crate::agents::lock;
 use crate::agents::protocol::Plan;
 use crate::commands::Declared;
 
@@ -75,10 +74,10 @@ async fn apply(agent: &Agent, plan: Plan, code: HashMap<String, Bytes>) {
         "works by a new plan"
     );
     agent.prober.set_targets(plan.targets);
-    *lock(&agent.plan) = Applied {
+    agent.plan.send_replace(Applied {
         version: Some(plan.version),
         problems,
         commands: Arc::new(commands),
         control_targets: plan.control_targets,
-    };
+    });
 }

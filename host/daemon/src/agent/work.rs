@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::time::timeout;
 
 use super::Agent;
 use super::backoff::Backoff;
@@ -13,6 +14,8 @@ use crate::agents::protocol::{Done, Order, Task, Work};
 
 /// Longer than the host lets a question wait.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For the plan that an order was given under; without it the order is held against the plan before.
+const PLAN: Duration = Duration::from_secs(2);
 /// For saying what became of a command.
 const TELL: Duration = Duration::from_secs(10);
 /// A host that has been away for longer asks again by itself.
@@ -31,7 +34,7 @@ pub(super) async fn run(agent: Arc<Agent>) -> Infallible {
                 let before = if work.host == host { after } else { 0 };
                 host = work.host;
                 after = work.items.last().map_or(before, |item| item.number);
-                work.items.into_iter().for_each(|item| begin(&agent, item.task));
+                work.items.into_iter().for_each(|item| begin(&agent, &work.plan, item.task));
             }
             Err(error) => {
                 tracing::debug!(%error, "no work");
@@ -46,16 +49,19 @@ async fn ask(link: &mut Link, host: u64, after: u64) -> Result<Work> {
     serde_json::from_slice(&answer).context("the host's work is of another version")
 }
 
-fn begin(agent: &Arc<Agent>, task: Task) {
+fn begin(agent: &Arc<Agent>, plan: &str, task: Task) {
     match task {
         Task::Look { service, site } => agent.prober.look_now(&service, &site),
         Task::Run(order) => {
-            tokio::spawn(run_command(agent.clone(), order));
+            tokio::spawn(run_command(agent.clone(), plan.to_owned(), order));
         }
     }
 }
 
-async fn run_command(agent: Arc<Agent>, order: Order) {
+async fn run_command(agent: Arc<Agent>, plan: String, order: Order) {
+    // The plan comes over another connection, and may be a little later than the order that it allows.
+    let mut plans = agent.plan.subscribe();
+    let _ = timeout(PLAN, plans.wait_for(|applied| applied.version.as_ref() == Some(&plan))).await;
     let commands = agent.applied().commands;
     tracing::info!(command = order.command, key = order.key, "runs a declared command");
     let result = agent.ledger.run(&commands, &order).await;

@@ -171,6 +171,8 @@ pub struct CommandPlan {
 pub struct Work {
     /// The host's process; another one counts its items anew.
     pub host: u64,
+    /// Version of the plan that they were given under.
+    pub plan: String,
     /// In order of their numbers.
     pub items: Vec<WorkItem>,
 }

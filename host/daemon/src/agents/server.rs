@@ -114,7 +114,8 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
             let same_host = query("host").is_some_and(|host| host == shared.host.to_string());
             let after = query("after").and_then(|after| after.parse().ok()).filter(|_| same_host).unwrap_or(0);
             let items = member.post.work.after(session, after, LONG_POLL).await;
-            Ok(json(&Work { host: shared.host, items }))
+            let plan = member.plan.borrow().version.clone();
+            Ok(json(&Work { host: shared.host, plan, items }))
         }
         (&Method::GET, path) => match path.strip_prefix("plugin/") {
             Some(digest) => component(roster.component(digest), member, digest),
