@@ -46,6 +46,7 @@ fn spec(number: usize) -> RevisionSpec {
         source: "failover-quorum".into(),
         bytes: tidegate_test_guests::failover_quorum().to_vec(),
         settings: json!({ "bad-looks": 2 + number % 2 }),
+        cases: vec![situation::situation()],
         ..RevisionSpec::default()
     }
 }
