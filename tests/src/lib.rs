@@ -1,4 +1,5 @@
 //! What the whole-system tests share: real servers, and how to ask them. The tests themselves are in `tests/`.
 
+pub mod binary;
 pub mod servers;
 pub mod servers_dns;
