@@ -9,7 +9,8 @@ fn the_demonstration_happens_and_says_so() {
     let mut demo = Command::new(tidegate_tests::binary::tidegate());
     let output = demo.args(["demo", "--json"]).stdin(Stdio::null()).output().expect("the demonstration starts");
     let told = String::from_utf8_lossy(&output.stderr);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("no report: {error}\n{told}"));
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("no report: {error}\n{told}"));
 
     assert_eq!(report["wrong"], Value::Array(Vec::new()), "{report:#}\n{told}");
     assert!(output.status.success(), "{report:#}\n{told}");

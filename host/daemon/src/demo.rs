@@ -16,8 +16,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-pub use self::report::Report;
 use self::chapters::Story;
+pub use self::report::Report;
 
 /// What the demonstration is asked for.
 #[derive(Clone, Debug, Default)]

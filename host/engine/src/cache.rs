@@ -109,21 +109,27 @@ fn private(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The key that is there, else a new one. Two hosts may start on one cache at once: the first whole key is everybody's.
 fn key(path: &Path) -> anyhow::Result<[u8; MAC_BYTES]> {
-    let mut key = [0; MAC_BYTES];
-    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(mut file) => {
-            fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-            file.write_all(&key)?;
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            private(path)?;
-            let bytes = fs::read(path)?;
-            key = bytes
-                .try_into()
-                .map_err(|_| anyhow::anyhow!("{} is no key; delete it, and the host makes one", path.display()))?;
-        }
-        Err(error) => return Err(error.into()),
+    if !path.exists() {
+        make_key(path)?;
     }
-    Ok(key)
+    private(path)?;
+    let bytes = fs::read(path)?;
+    bytes.try_into().map_err(|_| anyhow::anyhow!("{} is no key; delete it, and the host makes one", path.display()))
+}
+
+/// Written beside its place and linked into it, so that nobody ever reads half a key.
+fn make_key(path: &Path) -> anyhow::Result<()> {
+    let mut key = [0; MAC_BYTES];
+    fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
+    let draft = path.with_extension(format!("{}-{:?}", std::process::id(), std::thread::current().id()));
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    file.write_all(&key)?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(()),
+    }
 }

@@ -4,7 +4,7 @@
 #[allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the world")]
 mod world;
 
-use tidegate_kernel::contract::{Decision, Endpoint, Failure, Reason, Situation, State, Verdict};
+use tidegate_kernel::contract::{Decision, Endpoint, Failure, Reason, Situation, State, Status, Verdict};
 use tidegate_kernel::event::{Command, Event, QuestionId, Refused, RunId, StepOutcome};
 use tidegate_kernel::saga::Heading;
 use tidegate_kernel::state::{Ruling, RunEnd};
@@ -206,9 +206,17 @@ fn a_name_that_was_never_ours_is_shown_and_not_overwritten() {
 
 #[test]
 fn more_incidents_than_allowed_trip_the_brake_until_a_person_re_arms() {
+    /// Each service leaves for a cause of its own, and much later than the one before: together they would be one incident.
     fn restless(told: &Situation) -> Result<Decision, String> {
+        let patience =
+            ["shop", "api", "blog"].iter().position(|name| *name == told.service).unwrap_or(0) as u64 * 15_000;
         let mut decision = plain_policy(told)?;
         decision.analysis = format!("cause-of-{}", told.service);
+        let waits = told.sites.iter().any(|s| s.consensus.status == Status::Unhealthy && s.consensus.held < patience);
+        if waits && decision.verdict.moves() {
+            decision.verdict = Verdict::Hold;
+            decision.ask_again_in = Some(1_000);
+        }
         Ok(decision)
     }
     let services = ["shop", "api", "blog"].map(|name| service(name, "").replace("load = 40", "load = 10")).concat();
@@ -216,7 +224,7 @@ fn more_incidents_than_allowed_trip_the_brake_until_a_person_re_arms() {
     let mut world = World::settled(fleet_with(host, &services));
     world.policy = restless;
     world.dead.insert("east");
-    world.run(20_000);
+    world.run(50_000);
     let away = |world: &World| world.kernel.state().services.values().filter(|s| s.life.active == "west").count();
     assert_eq!(away(&world), 2);
     assert!(world.kernel.state().brake.is_some());

@@ -37,7 +37,8 @@ impl OwnVantage {
         crate::prober::raise_file_limit();
         let (sender, seen) = mpsc::channel(WAITING_MAX);
         let prober = Prober::start(looker, Arc::new(move || Heartbeat { host: 0, sent: clock() }), sender);
-        let task = tokio::spawn(hand_on(name.into(), Control::start(control_targets, false), seen, words)).abort_handle();
+        let task =
+            tokio::spawn(hand_on(name.into(), Control::start(control_targets, false), seen, words)).abort_handle();
         OwnVantage { prober, task }
     }
 

@@ -155,7 +155,8 @@ impl Story {
     /// What the journal says of the move.
     async fn read_verdict(&mut self, killed_at: SystemTime) -> Result<()> {
         let records = self.stage.records("shop").await?;
-        let (at, decision) = moving_decision(&records, "shop").context("the journal has no verdict that moved the shop")?;
+        let (at, decision) =
+            moving_decision(&records, "shop").context("the journal has no verdict that moved the shop")?;
         let since = killed_at.duration_since(SystemTime::UNIX_EPOCH).context("read the clock")?;
         self.report.detected_ms = Some(at.wall.saturating_sub(millis(since)));
         self.report.verdict = Some(decision.verdict.name().to_owned());
@@ -163,7 +164,10 @@ impl Story {
         let detected = self.report.detected_ms.unwrap_or_default();
         let verdict = self.report.verdict.clone().unwrap_or_default();
         self.good(&format!("verdict {verdict} after {detected} ms: {}", self.report.reasons.join("; ")));
-        self.good(&format!("the authoritative answer changed after {} ms", self.report.dns_changed_ms.unwrap_or_default()));
+        self.good(&format!(
+            "the authoritative answer changed after {} ms",
+            self.report.dns_changed_ms.unwrap_or_default()
+        ));
         Ok(())
     }
 
@@ -189,8 +193,14 @@ impl Story {
         std::fs::write(&settings, "{}").context("write the new settings")?;
         let load = LOAD.to_string();
         let exercise = ["plugin", "exercise", "failover/default", "--decisions", &load];
-        let swap_command =
-            ["plugin", "swap", "failover/default", "builtin:failover-quorum", "--settings", &settings.display().to_string()];
+        let swap_command = [
+            "plugin",
+            "swap",
+            "failover/default",
+            "builtin:failover-quorum",
+            "--settings",
+            &settings.display().to_string(),
+        ];
         let (exercised, swapped) = tokio::join!(self.stage.ask(&exercise), async {
             tokio::time::sleep(Duration::from_millis(200)).await;
             self.stage.ask(&swap_command).await
@@ -207,7 +217,8 @@ impl Story {
         let by_revision = exercised["by-revision"].as_object().context("no revisions")?;
         self.claim(by_revision.len() > 1, &format!("both revisions answered: {}", exercised["by-revision"]));
         let Swap { decisions, dropped, stale, longest_gap_us, .. } = self.report.swap.clone();
-        let text = format!("{decisions} decisions, {dropped} dropped, {stale} by the old revision after the acknowledgement");
+        let text =
+            format!("{decisions} decisions, {dropped} dropped, {stale} by the old revision after the acknowledgement");
         self.claim(dropped == 0 && stale == 0 && decisions >= 10_000, &text);
         self.show.fact(&format!("longest time between two answers: {longest_gap_us} us"));
         self.quote(&["plugin", "list"]).await
@@ -232,7 +243,10 @@ impl Story {
         let status = self.stage.ask(&["status"]).await?;
         let undisturbed = active_site(&status, "lab") != Some(DOOMED) && self.stage.fallen().is_empty();
         self.report.hostile.contained = undisturbed;
-        self.claim(undisturbed, "each misdeed ended as a recorded hold; the lab stayed, the host is up, nobody else noticed");
+        self.claim(
+            undisturbed,
+            "each misdeed ended as a recorded hold; the lab stayed, the host is up, nobody else noticed",
+        );
         self.stage.ask(&["plugin", "rollback", "failover/lab"]).await?;
         self.good("rolled back to the last good revision");
         Ok(())

@@ -86,7 +86,11 @@ route = {{ slot = "dns/demo", name = "{name}.{ZONE}", type = "A", ttl = "1s" }}
 "#
     );
     for (index, (site, address)) in SITES.iter().enumerate() {
-        let share = if strategy == "active-active" { format!("share = {}\n", 33 + u32::from(index == 0)) } else { String::new() };
+        let share = if strategy == "active-active" {
+            format!("share = {}\n", 33 + u32::from(index == 0))
+        } else {
+            String::new()
+        };
         let (direct, uplink) = (stage.service_at(site), stage.uplink_to(stage.service_at(site)));
         text += &format!(
             r#"

@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Answers every request with the site's name until it is killed.
 pub async fn serve(name: &str, listen: SocketAddr) -> Result<()> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen} for the site {name}"))?;
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("listen on {listen} for the site {name}"))?;
     loop {
         let (stream, _) = listener.accept().await.context("accept a visitor")?;
         let answer = Bytes::from(format!("{name}\n"));

@@ -146,7 +146,12 @@ impl Stage {
     pub(super) async fn type_command(&self, arguments: &[&str]) -> Result<Output> {
         let socket = format!("unix:{}", self.directory.join("state").join("tidegate.sock").display());
         let mut command = Command::new(&self.binary);
-        command.args(arguments).env("TIDEGATE_HOST", socket).env("TIDEGATE_FLEET", self.fleet_file()).env("NO_COLOR", "1").env("COLUMNS", "110");
+        command
+            .args(arguments)
+            .env("TIDEGATE_HOST", socket)
+            .env("TIDEGATE_FLEET", self.fleet_file())
+            .env("NO_COLOR", "1")
+            .env("COLUMNS", "110");
         command.stdin(Stdio::null()).kill_on_drop(true);
         command.output().await.with_context(|| format!("run tidegate {}", arguments.join(" ")))
     }
@@ -158,7 +163,8 @@ impl Stage {
             let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned();
             bail!("tidegate {} failed: {said}", arguments.join(" "));
         }
-        serde_json::from_slice(&output.stdout).with_context(|| format!("read what tidegate {} printed", arguments.join(" ")))
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("read what tidegate {} printed", arguments.join(" ")))
     }
 
     /// The journal's records of a service, the oldest first.

@@ -60,7 +60,8 @@ impl Visitor {
 /// The longest time between two answers in a row, if one of them lies after `since`.
 pub(super) fn outage(calls: &[Call], since: Instant) -> Duration {
     let answered: Vec<Instant> = calls.iter().filter(|call| call.result.is_ok()).map(|call| call.ended).collect();
-    let gaps = answered.windows(2).filter(|pair| pair[1] > since).map(|pair| pair[1].saturating_duration_since(pair[0]));
+    let gaps =
+        answered.windows(2).filter(|pair| pair[1] > since).map(|pair| pair[1].saturating_duration_since(pair[0]));
     gaps.max().unwrap_or_default()
 }
 
@@ -109,7 +110,8 @@ pub(super) async fn resolve(nameserver: SocketAddr, name: &str) -> Result<(Vec<I
     socket.connect(nameserver).await.context("reach the nameserver")?;
     socket.send(&query.to_vec().context("write a DNS query")?).await.context("ask the nameserver")?;
     let mut answer = [0; 1232];
-    let length = tokio::time::timeout(PATIENCE, socket.recv(&mut answer)).await.context("the nameserver is silent")??;
+    let length =
+        tokio::time::timeout(PATIENCE, socket.recv(&mut answer)).await.context("the nameserver is silent")??;
     let message = Message::from_vec(&answer[..length]).context("read the nameserver's answer")?;
     let mut addresses = Vec::new();
     let mut ttl = u32::MAX;

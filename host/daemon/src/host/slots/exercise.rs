@@ -51,7 +51,8 @@ impl Slots {
         ensure!(!situations.is_empty(), "no service asks slot {slot}: there is no situation to decide");
         ensure!((1..=DECISIONS_MAX).contains(&decisions), "ask for 1 to {DECISIONS_MAX} decisions");
         let questions = situations.into_iter().map(|situation| Arc::new(Question::new(situation))).collect();
-        let load = Arc::new(Load { held, questions, asked: AtomicU64::new(0), wanted: decisions, tally: Mutex::default() });
+        let load =
+            Arc::new(Load { held, questions, asked: AtomicU64::new(0), wanted: decisions, tally: Mutex::default() });
         let tasks: Vec<_> = (0..AT_ONCE).map(|_| tokio::spawn(load.clone().work())).collect();
         for task in tasks {
             task.await.context("a task of the exercise ended early")?;

@@ -125,9 +125,8 @@ fn declared(fleet: &Fleet, slot: &str) -> Vec<Fact> {
 /// The operator's own words about a name, and where it can lead: so that the provider knows which target is which site's.
 fn declared_route(fleet: &Fleet, service: &Service, words: &str) -> String {
     let mut declared: serde_json::Value = serde_json::from_str(words).unwrap_or_default();
-    let endpoint = |place: &Place| {
-        serde_json::json!({ "site": fleet.sites[place.site.at()].name, "target": place.endpoint })
-    };
+    let endpoint =
+        |place: &Place| serde_json::json!({ "site": fleet.sites[place.site.at()].name, "target": place.endpoint });
     declared["endpoints"] = service.places.iter().map(endpoint).collect();
     declared.to_string()
 }
