@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
+use tidegate_engine::Refusal;
 
 use super::answer::{Answer, Told, document};
 use super::routes::{Question, bad_request};
@@ -110,6 +111,15 @@ fn no_slot(slot: &str) -> Told {
 }
 
 fn not_taken(slot: &str, error: &anyhow::Error) -> Told {
+    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+        return Told {
+            status: StatusCode::UNPROCESSABLE_ENTITY.as_u16(),
+            what: format!("{}: {}", refusal.what, refusal.why),
+            at: format!("slot {slot}"),
+            unchanged: refusal.unchanged.clone(),
+            next: refusal.next.clone(),
+        };
+    }
     Told {
         status: StatusCode::UNPROCESSABLE_ENTITY.as_u16(),
         what: format!("{error:#}"),

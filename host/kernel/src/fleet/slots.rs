@@ -101,7 +101,7 @@ fn check_grant(names: &Names<'_>, section: &Section<'_>, word: &Word) {
         Some(("directory", path)) if !path.is_empty() => {}
         Some((scheme, rest)) if CONNECT_SCHEMES.contains(&scheme) && rest.len() > 2 && rest.starts_with("//") => {}
         _ => {
-            let todo = "write \"tcp://HOST:PORT\" (or udp, http, https, tls), \"secret:NAME\", \"directory:PATH\" or \"command:NAME\"";
+            let todo = "write \"tcp://HOST:PORT\" (or udp, http, https, tls), \"secret:NAME\", \"directory:NAME=PATH\" or \"command:NAME\"";
             section.report.error(word.at, format!("\"{}\" is no grant", word.text), todo);
         }
     }

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
+use serde_json::Value;
 use tidegate_engine::grants::{Directory, Grants};
 use tidegate_engine::{Engine, RevisionSpec, inspect};
 use tidegate_kernel::contract::Fact;
-use tidegate_kernel::fleet::{Fleet, Place, Service, Slot};
+use tidegate_kernel::fleet::{Fleet, Place, Service, Slot, VantageId};
+
+use crate::agents::plan;
 
 /// What a slot is to run, with its bytes: equal ones need no new revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +20,8 @@ pub(crate) struct Wanted {
     /// As the fleet file has it, or as somebody has loaded it.
     pub(crate) slot: Slot,
     pub(crate) declared: Vec<Fact>,
+    /// The slot's, with room for what the host itself looks at.
+    pub(crate) limits: Value,
     pub(crate) digest: String,
     pub(crate) bytes: Bytes,
 }
@@ -46,7 +51,8 @@ impl Wanted {
                 slot.plugin
             );
         }
-        Ok(Wanted { declared: declared(fleet, name), slot, digest, bytes })
+        let limits = limits(fleet, name, &slot);
+        Ok(Wanted { declared: declared(fleet, name), limits, slot, digest, bytes })
     }
 
     /// As the engine stages it.
@@ -57,15 +63,26 @@ impl Wanted {
             bytes: self.bytes.to_vec(),
             settings: settings(&self.slot),
             grants: grants(&self.slot.grants).with_context(|| format!("slot {name}: grants"))?,
-            limits: serde_json::from_value(self.slot.limits.clone()).with_context(|| format!("slot {name}: limits"))?,
+            limits: serde_json::from_value(self.limits.clone()).with_context(|| format!("slot {name}: limits"))?,
             declared: self.declared.clone(),
             cases: Vec::new(),
         })
     }
 }
 
+/// Where the host looks itself, a probe's slot is made large enough for every target to be a black hole.
+fn limits(fleet: &Fleet, name: &str, slot: &Slot) -> Value {
+    let own = fleet.vantages.iter().position(|vantage| vantage.token.is_none());
+    match own {
+        Some(at) if name.starts_with("probe/") => {
+            plan::probe_limits(name, &slot.limits, &plan::targets(fleet, VantageId(at as u16)))
+        }
+        _ => slot.limits.clone(),
+    }
+}
+
 /// What a slot without settings says.
-fn settings(slot: &Slot) -> serde_json::Value {
+fn settings(slot: &Slot) -> Value {
     if slot.settings.is_null() { serde_json::json!({}) } else { slot.settings.clone() }
 }
 
