@@ -12,8 +12,8 @@ use anyhow::{Context, Result, ensure};
 const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "guest";
 
-/// Built and embedded besides the plugins, for the demonstration to let loose.
-const HOSTILE: &str = "policy-hostile";
+/// Built besides the plugins: for the demonstration to let loose, and for the tests to run.
+const EXAMPLES: [&str; 3] = ["policy-follow-the-sun", "policy-hostile", "provider-fresh-file"];
 
 /// What a component is made of besides the plugins' own directories, seen from the workspace.
 const INGREDIENTS: [&str; 8] = [
@@ -51,7 +51,9 @@ fn main() -> Result<()> {
     watch(&workspace, &plugins);
     require_target()?;
     let components = build(&workspace, &plugins)?;
-    embed(&components, HOSTILE)?;
+    for example in EXAMPLES {
+        embed(&components, example)?;
+    }
     list(&components, &plugins)
 }
 
@@ -76,7 +78,7 @@ fn watch(workspace: &Path, plugins: &[String]) {
         println!("cargo::rerun-if-changed={}", workspace.join(ingredient).display());
     }
     let beside = plugins.iter().map(|plugin| workspace.join("plugins").join(plugin));
-    for home in beside.chain([workspace.join("examples").join(HOSTILE)]) {
+    for home in beside.chain(EXAMPLES.map(|example| workspace.join("examples").join(example))) {
         println!("cargo::rerun-if-changed={}", home.join("src").display());
         println!("cargo::rerun-if-changed={}", home.join("Cargo.toml").display());
     }
@@ -100,7 +102,7 @@ fn build(workspace: &Path, plugins: &[String]) -> Result<PathBuf> {
     let mut command = Command::new(cargo);
     command.current_dir(workspace).args(["build", "--locked", "--profile", PROFILE, "--target", TARGET]);
     command.arg("--target-dir").arg(&target_dir);
-    for plugin in plugins.iter().map(String::as_str).chain([HOSTILE]) {
+    for plugin in plugins.iter().map(String::as_str).chain(EXAMPLES) {
         command.args(["--package", plugin]);
     }
     for leak in LEAKS {

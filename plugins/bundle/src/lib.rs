@@ -21,9 +21,22 @@ pub fn find(name: &str) -> Option<&'static Builtin> {
     all().iter().find(|builtin| builtin.name == name)
 }
 
-/// `examples/policy-hostile`: does everything that a policy must not do. Not among [`all`]: no fleet file can name it.
-pub fn hostile() -> &'static [u8] {
-    include_bytes!(concat!(env!("OUT_DIR"), "/policy-hostile.wasm"))
+/// Components of `examples/`: not among [`all`], so no fleet file can name them.
+pub mod examples {
+    /// A policy that moves a service with the working day.
+    pub fn policy_follow_the_sun() -> &'static [u8] {
+        include_bytes!(concat!(env!("OUT_DIR"), "/policy-follow-the-sun.wasm"))
+    }
+
+    /// Does everything that a policy must not do.
+    pub fn policy_hostile() -> &'static [u8] {
+        include_bytes!(concat!(env!("OUT_DIR"), "/policy-hostile.wasm"))
+    }
+
+    /// A probe that looks at a file's age.
+    pub fn provider_fresh_file() -> &'static [u8] {
+        include_bytes!(concat!(env!("OUT_DIR"), "/provider-fresh-file.wasm"))
+    }
 }
 
 #[cfg(test)]

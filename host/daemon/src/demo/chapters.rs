@@ -227,7 +227,7 @@ impl Story {
     async fn let_loose(&mut self) -> Result<()> {
         self.show.chapter("A hostile policy gets the lab: it loops, grabs memory, floods, panics, and lies");
         let hostile = self.stage.directory.join("hostile.wasm");
-        std::fs::write(&hostile, tidegate_plugins::hostile()).context("write the hostile plugin")?;
+        std::fs::write(&hostile, tidegate_plugins::examples::policy_hostile()).context("write the hostile plugin")?;
         let refused = self.stage.type_command(&["plugin", "swap", "failover/default", "builtin:probe-tcp"]).await?;
         self.claim(!refused.status.success(), "a component of the wrong world is refused by name:");
         self.show.quote("tidegate plugin swap failover/default builtin:probe-tcp", &said(&refused));
