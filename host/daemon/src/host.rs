@@ -44,6 +44,9 @@ pub use run::{Options, Serving, run};
 /// How long a message to a channel may take.
 const MESSAGE_TIME: u64 = 15_000;
 
+/// Situations that a candidate has to decide before it may serve: enough to find what it chokes on, and soon done.
+const CASES_MAX: usize = 64;
+
 /// Everything that a running host is made of; shared by its tasks and its API.
 pub struct Host {
     fleet_file: PathBuf,
@@ -284,11 +287,13 @@ impl Host {
     ) -> anyhow::Result<()> {
         let _alone = self.alone().await;
         let live = self.live();
+        // A candidate has to decide what the active revision could be asked at this moment.
+        let cases: Vec<_> = self.situations(slot).await?.into_iter().take(CASES_MAX).collect();
         let swapped = match (change, wanted) {
-            ("load", Some(wanted)) => return self.slots.load(&live, slot, wanted).await,
+            ("load", Some(wanted)) => return self.slots.load(&live, slot, wanted, cases).await,
             ("load", None) => bail!("there is nothing to load: the request has no body"),
             ("rollback", _) => self.slots.rollback(slot).await?,
-            (_, wanted) => self.slots.swap(&live, slot, wanted).await?,
+            (_, wanted) => self.slots.swap(&live, slot, wanted, cases).await?,
         };
         self.install_agents(&live)?;
         self.core.tell(swapped).await?;
@@ -300,12 +305,17 @@ impl Host {
 
     /// Has a policy decide the situations of the moment, `decisions` times in all; nothing comes of it.
     pub(crate) async fn exercise(&self, slot: &str, decisions: u64) -> anyhow::Result<Exercised> {
+        self.slots.exercise(slot, self.situations(slot).await?, decisions).await
+    }
+
+    /// What a policy would be told now of the services that ask it.
+    async fn situations(&self, slot: &str) -> Result<Vec<Situation>, Stopped> {
         let asked = slot.to_owned();
-        let situations = self.core.look(move |kernel, now| {
+        let look = move |kernel: &Kernel, now| {
             let of_slot = kernel.fleet().services.iter().enumerate().filter(|(_, service)| service.policy == asked);
-            of_slot.filter_map(|(at, _)| kernel.situation(ServiceId(at as u32), now)).collect::<Vec<_>>()
-        });
-        self.slots.exercise(slot, situations.await?, decisions).await
+            of_slot.filter_map(|(at, _)| kernel.situation(ServiceId(at as u32), now)).collect()
+        };
+        self.core.look(look).await
     }
 
     fn install_own_looks(&self, before: &Live, fresh: &Live) {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tidegate_engine::grants::BoxFuture;
 use tidegate_engine::{
     CommandRun, CommandRunner, Decided, Engine, EngineConfig, Outside, PolicySlot, ProviderSlot, Question,
-    SecretSource, Staged,
+    RevisionSpec, SecretSource, Staged,
 };
 use tidegate_kernel::contract::{Call, Done, Failure, Finding, Message, Output, Route, Situation};
 use tidegate_kernel::event::{Answered, Event, Read, Revision};
@@ -153,19 +153,31 @@ impl Slots {
     }
 
     /// Stages a candidate as a swap would, and keeps it beside the active revision.
-    pub(crate) async fn load(&self, live: &Live, name: &str, change: Change) -> anyhow::Result<()> {
+    pub(crate) async fn load(
+        &self,
+        live: &Live,
+        name: &str,
+        change: Change,
+        cases: Vec<Situation>,
+    ) -> anyhow::Result<()> {
         let held = self.known(name)?;
-        let (wanted, staged) = self.stage(live, name, &held, change).await?;
+        let (wanted, staged) = self.stage(live, name, &held, change, cases).await?;
         held.notes().candidate = Some((wanted, staged));
         Ok(())
     }
 
     /// Puts a candidate, or the loaded one, into service. Acknowledged by the engine when this returns.
-    pub(crate) async fn swap(&self, live: &Live, name: &str, change: Option<Change>) -> anyhow::Result<Event> {
+    pub(crate) async fn swap(
+        &self,
+        live: &Live,
+        name: &str,
+        change: Option<Change>,
+        cases: Vec<Situation>,
+    ) -> anyhow::Result<Event> {
         let ordered = Instant::now();
         let held = self.known(name)?;
         let (wanted, staged) = match change {
-            Some(change) => self.stage(live, name, &held, change).await?,
+            Some(change) => self.stage(live, name, &held, change, cases).await?,
             None => held.notes().candidate.take().ok_or_else(|| nothing_loaded(name))?,
         };
         held.swap(staged).await?;
@@ -186,7 +198,14 @@ impl Slots {
         Ok(held.swapped(name))
     }
 
-    async fn stage(&self, live: &Live, name: &str, held: &Held, change: Change) -> anyhow::Result<(Wanted, Staged)> {
+    async fn stage(
+        &self,
+        live: &Live,
+        name: &str,
+        held: &Held,
+        change: Change,
+        cases: Vec<Situation>,
+    ) -> anyhow::Result<(Wanted, Staged)> {
         let mut slot = held.notes().current.slot.clone();
         // The digest in the fleet file pins what the fleet file names; who brings another plugin is named in the journal.
         slot.digest = None;
@@ -205,7 +224,7 @@ impl Slots {
             }
         };
         let wanted = Wanted::of_bytes(&live.fleet, name, slot, bytes)?;
-        let staged = self.engine.stage(wanted.spec(name)?).await?;
+        let staged = self.engine.stage(RevisionSpec { cases, ..wanted.spec(name)? }).await?;
         say_what_is_missing(name, &staged);
         Ok((wanted, staged))
     }
