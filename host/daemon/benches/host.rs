@@ -32,7 +32,8 @@ fn main() {
     tell("start-to-first-decision", "ms", &starts);
     tell("resident-10-services", "MB", &few.iter().map(|kib| kib / 1_000.0).collect::<Vec<_>>());
     tell("resident-each-further-service", "KB", &[(median(&many) - median(&few)) / (MANY - FEW) as f64]);
-    measure_deaths();
+    measure_deaths("death", &[]);
+    measure_deaths("hang", &["--hang"]);
 }
 
 /// Resident KiB and milliseconds to the first decision. The first start compiles the plugins and is not counted.
@@ -103,15 +104,15 @@ fn fleet_of(directory: &Path, services: usize) -> String {
     text
 }
 
-/// From SIGKILL of a site's service and agent, at default probe settings, as the demonstration measures it.
-fn measure_deaths() {
-    let mut figures = [
-        ("death-to-verdict", "detected-ms", vec![]),
-        ("death-to-dns", "dns-changed-ms", vec![]),
-        ("client-outage", "client-outage-ms", vec![]),
-    ];
+/// From the end of a site's service and agent, at default probe settings, as the demonstration measures it: killed, so that its
+/// ports refuse; and stopped, so that it takes connections and answers nothing.
+fn measure_deaths(what: &str, arguments: &[&str]) {
+    let mut figures =
+        [("to-verdict", "detected-ms"), ("to-dns", "dns-changed-ms"), ("client-outage", "client-outage-ms")]
+            .map(|(name, key)| (format!("{what}-{name}"), key, Vec::new()));
     for _ in 0..DEATHS {
-        let output = Command::new(TIDEGATE).args(["demo", "--json"]).output().expect("the demonstration runs");
+        let output = Command::new(TIDEGATE).args(["demo", "--json"]).args(arguments).output();
+        let output = output.expect("the demonstration runs");
         let report: Value = serde_json::from_slice(&output.stdout).expect("its report");
         assert!(output.status.success(), "{report:#}");
         for (_, key, values) in &mut figures {

@@ -24,6 +24,8 @@ pub use self::report::Report;
 pub struct Options {
     /// Stay up at the end, to be explored, until interrupted.
     pub keep: bool,
+    /// The site hangs instead of dying: it takes connections and answers nothing.
+    pub hang: bool,
     /// One JSON document at the end, and nothing else.
     pub json: bool,
     /// Where its files go; none = a temporary directory.
@@ -42,7 +44,7 @@ pub async fn run(options: Options) -> Result<bool> {
             (temporary.path().to_owned(), Some(temporary))
         }
     };
-    let mut story = Story::begin(directory, options.json)?;
+    let mut story = Story::begin(directory, &options)?;
     let told = tokio::select! {
         told = story.tell() => told,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),

@@ -14,6 +14,7 @@ use crate::demo::{self, Options, site};
 #[command(after_help = "Examples:
   tidegate demo                                  a minute, on loopback, nothing to install
   tidegate demo --keep                           everything stays up at the end, to be explored
+  tidegate demo --hang                           the site goes silent instead of dying
   tidegate demo --json | jq .                    one document with what was measured
 
 Fails if any of what it claims did not happen.")]
@@ -21,6 +22,9 @@ pub struct Demo {
     /// Leave everything running at the end, until Ctrl-C.
     #[arg(long)]
     pub keep: bool,
+    /// The site hangs instead of dying: it takes connections and answers nothing.
+    #[arg(long)]
+    pub hang: bool,
     /// Where fleet file, journal and logs go [default: a temporary directory, kept only if something goes wrong].
     #[arg(long, value_name = "DIR")]
     pub directory: Option<PathBuf>,
@@ -52,7 +56,7 @@ pub struct Uplink {
 
 /// Tells the story.
 pub async fn run(console: &Console, asked: Demo) -> Result<Exit, Failed> {
-    let options = Options { keep: asked.keep, json: console.json(), directory: asked.directory };
+    let options = Options { keep: asked.keep, hang: asked.hang, json: console.json(), directory: asked.directory };
     Ok(if demo::run(options).await? { Exit::Done } else { Exit::Failed })
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::Options;
 use super::read::{active_site, all_is_well, faults, is_adrift, is_sound, moving_decision, state};
 use super::report::{Report, Swap};
 use super::show::Show;
@@ -22,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The story while it is told.
 pub(super) struct Story {
     stage: Stage,
+    hang: bool,
     show: Show,
     report: Report,
     shop: Option<Visitor>,
@@ -29,9 +31,16 @@ pub(super) struct Story {
 }
 
 impl Story {
-    pub(super) fn begin(directory: PathBuf, json: bool) -> Result<Story> {
-        let show = Show::new(json);
-        Ok(Story { stage: Stage::set(directory)?, show, report: Report::default(), shop: None, catalog: None })
+    pub(super) fn begin(directory: PathBuf, options: &Options) -> Result<Story> {
+        let show = Show::new(options.json);
+        Ok(Story {
+            stage: Stage::set(directory)?,
+            hang: options.hang,
+            show,
+            report: Report::default(),
+            shop: None,
+            catalog: None,
+        })
     }
 
     pub(super) async fn tell(&mut self) -> Result<()> {
@@ -134,9 +143,18 @@ impl Story {
     }
 
     async fn die(&mut self) -> Result<()> {
-        self.show.chapter(&format!("{DOOMED} dies: its service and its agent are killed"));
+        let end = if self.hang {
+            "hangs: its service and its agent are stopped"
+        } else {
+            "dies: its service and its agent are killed"
+        };
+        self.show.chapter(&format!("{DOOMED} {end}"));
         let (killed, killed_at) = (Instant::now(), SystemTime::now());
-        self.stage.kill_site(DOOMED).await?;
+        if self.hang {
+            self.stage.freeze_site(DOOMED)?;
+        } else {
+            self.stage.kill_site(DOOMED).await?;
+        }
         let doomed = site_address(DOOMED);
         until(PATIENCE, "the name to lead elsewhere", async || {
             let (addresses, _) = resolve(self.stage.nameserver, &format!("shop.{ZONE}")).await?;
@@ -254,7 +272,11 @@ impl Story {
 
     async fn come_back(&mut self) -> Result<()> {
         self.show.chapter(&format!("{DOOMED} comes back; after the hold-down the shop goes home"));
-        self.stage.raise_site(DOOMED)?;
+        if self.hang {
+            self.stage.thaw_site(DOOMED)?;
+        } else {
+            self.stage.raise_site(DOOMED)?;
+        }
         until(PATIENCE, "the shop to go home", async || {
             let status = self.stage.ask(&["status"]).await?;
             Ok((active_site(&status, "shop") == Some(DOOMED) && state(&status, "shop") == Some("normal")).then_some(()))

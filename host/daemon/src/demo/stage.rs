@@ -9,6 +9,7 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tidegate_kernel::record::Record;
 use tokio::process::{Child, Command};
 
@@ -131,6 +132,25 @@ impl Stage {
         self.kill(&format!("agent at {site}")).await
     }
 
+    /// Ends a site as a hung hypervisor would: it takes connections and answers nothing.
+    pub(super) fn freeze_site(&self, site: &str) -> Result<()> {
+        self.signal_site(site, Signal::STOP)
+    }
+
+    /// Lets a frozen site go on from where it was.
+    pub(super) fn thaw_site(&self, site: &str) -> Result<()> {
+        self.signal_site(site, Signal::CONT)
+    }
+
+    fn signal_site(&self, site: &str, signal: Signal) -> Result<()> {
+        for name in [format!("service at {site}"), format!("agent at {site}")] {
+            let pid = self.pid(&name).and_then(|pid| Pid::from_raw(pid.cast_signed()));
+            kill_process(pid.with_context(|| format!("there is no {name}"))?, signal)
+                .with_context(|| format!("signal the {name}"))?;
+        }
+        Ok(())
+    }
+
     /// The process id of what was started under this name.
     pub(super) fn pid(&self, name: &str) -> Option<u32> {
         self.processes.get(name).and_then(Child::id)
@@ -177,8 +197,8 @@ impl Stage {
     /// Ends everything: the host is asked to stop cleanly, the rest is killed.
     pub(super) async fn strike(mut self) -> Result<()> {
         if let Some(host) = self.processes.get_mut("host") {
-            if let Some(pid) = host.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed())) {
-                rustix::process::kill_process(pid, rustix::process::Signal::TERM).context("ask the host to stop")?;
+            if let Some(pid) = host.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+                kill_process(pid, Signal::TERM).context("ask the host to stop")?;
             }
             tokio::time::timeout(Duration::from_secs(10), host.wait()).await.context("the host does not stop")??;
         }
