@@ -131,7 +131,9 @@ impl Story {
         // Long enough for two bad looks of everything that it sees, were they believed.
         tokio::time::sleep(Duration::from_secs(3)).await;
         let status = self.stage.ask(&["status"]).await?;
-        let still = ["shop", "lab"].iter().all(|name| active_site(&status, name) == Some(DOOMED));
+        let still = SERVICES
+            .iter()
+            .all(|name| active_site(&status, name) == Some(DOOMED) && state(&status, name) == Some("normal"));
         self.claim(still, "nothing moved: one blind vantage point is not a dead region");
         self.quote(&["explain", "shop"]).await?;
         self.stage.raise_uplinks()?;
@@ -244,6 +246,7 @@ impl Story {
 
     async fn let_loose(&mut self) -> Result<()> {
         self.show.chapter("A hostile policy gets the lab: it loops, grabs memory, floods, panics, and lies");
+        let before = self.stage.ask(&["status"]).await?;
         let hostile = self.stage.directory.join("hostile.wasm");
         std::fs::write(&hostile, tidegate_plugins::examples::policy_hostile()).context("write the hostile plugin")?;
         let refused = self.stage.type_command(&["plugin", "swap", "failover/default", "builtin:probe-tcp"]).await?;
@@ -259,11 +262,12 @@ impl Story {
         .await?;
         faults.iter().for_each(|fault| self.show.fact(fault));
         let status = self.stage.ask(&["status"]).await?;
-        let undisturbed = active_site(&status, "lab") != Some(DOOMED) && self.stage.fallen().is_empty();
+        let stayed = |service: &&str| active_site(&status, service) == active_site(&before, service);
+        let undisturbed = SERVICES.iter().all(|service| stayed(&service)) && self.stage.fallen().is_empty();
         self.report.hostile.contained = undisturbed;
         self.claim(
             undisturbed,
-            "each misdeed ended as a recorded hold; the lab stayed, the host is up, nobody else noticed",
+            "each misdeed ended as a recorded hold; every service stayed where it was, every process is up",
         );
         self.stage.ask(&["plugin", "rollback", "failover/lab"]).await?;
         self.good("rolled back to the last good revision");
@@ -272,6 +276,7 @@ impl Story {
 
     async fn come_back(&mut self) -> Result<()> {
         self.show.chapter(&format!("{DOOMED} comes back; after the hold-down the shop goes home"));
+        let returned = Instant::now();
         if self.hang {
             self.stage.thaw_site(DOOMED)?;
         } else {
@@ -283,7 +288,9 @@ impl Story {
         })
         .await?;
         self.report.failed_back = true;
-        self.good("failed back, without a call lost that was not lost before");
+        let calls = self.shop.as_ref().map(Visitor::calls).unwrap_or_default();
+        let lost = calls.iter().filter(|call| call.began >= returned && call.result.is_err()).count();
+        self.good(&format!("failed back; its client lost {lost} calls on the way"));
         self.until_served("catalog", &[]).await?;
         self.quote(&["status"]).await
     }
