@@ -262,8 +262,8 @@ impl Story {
         .await?;
         faults.iter().for_each(|fault| self.show.fact(fault));
         let status = self.stage.ask(&["status"]).await?;
-        let stayed = |service: &&str| active_site(&status, service) == active_site(&before, service);
-        let undisturbed = SERVICES.iter().all(|service| stayed(&service)) && self.stage.fallen().is_empty();
+        let stayed = |service: &str| active_site(&status, service) == active_site(&before, service);
+        let undisturbed = SERVICES.iter().all(|service| stayed(service)) && self.stage.fallen().is_empty();
         self.report.hostile.contained = undisturbed;
         self.claim(
             undisturbed,
