@@ -19,12 +19,14 @@ pub fn secret_text(name: &str) -> Result<String, Failure> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Have the agent of a site run a declared command; each argument must match the pattern declared for it.
+/// Have the agent of a site run a declared command; each argument must match the pattern declared for it. With a key it is
+/// run once, however often it is asked for; without one it is a look that changes nothing.
 pub fn run_command(
     site: &str,
     name: &str,
     arguments: &[(String, String)],
+    key: Option<&str>,
     timeout: Duration,
 ) -> Result<Output, Failure> {
-    command::run(site, name, arguments, crate::provider::milliseconds(timeout))
+    command::run(site, name, arguments, key, crate::provider::milliseconds(timeout))
 }

@@ -34,7 +34,7 @@ impl Provider for ActionCommand {
         let Some(check) = &self.action(name)?.ready else {
             return Ok(vec![Fact::new("checked", "declaration only; declare `ready` to have it asked")]);
         };
-        decide::answered(&run(check, &Values::new(), READY_TIMEOUT)?).map_err(Failure::Rejected)?;
+        decide::answered(&run(check, &Values::new(), None, READY_TIMEOUT)?).map_err(Failure::Rejected)?;
         Ok(vec![Fact::new("checked", format!("{} at {}", check.command, check.site))])
     }
 }
@@ -46,11 +46,11 @@ impl tidegate_sdk::Action for ActionCommand {
         let timeout = Duration::from_millis(call.timeout);
         let receipt = Receipt { arguments: arguments.to_owned() };
         if let Some(check) = &action.done
-            && decide::answered(&run(check, &values, timeout)?).is_ok()
+            && decide::answered(&run(check, &values, None, timeout)?).is_ok()
         {
             return Ok(decide::done_already(name, &receipt));
         }
-        decide::performed(name, &run(&action.run, &values, timeout)?, &receipt)
+        decide::performed(name, &run(&action.run, &values, Some(&call.key), timeout)?, &receipt)
     }
 
     fn undo(&self, name: &str, receipt: Option<&str>, call: &Call) -> Result<Done, Failure> {
@@ -58,7 +58,7 @@ impl tidegate_sdk::Action for ActionCommand {
         let undo = action.undo.as_ref().ok_or_else(|| Failure::Rejected(format!("{name} declares no undo")))?;
         let receipt = Receipt::read(receipt)?;
         let values = template::values(&receipt.arguments, call)?;
-        let output = run(undo, &values, Duration::from_millis(call.timeout))?;
+        let output = run(undo, &values, Some(&format!("{}/undo", call.key)), Duration::from_millis(call.timeout))?;
         decide::performed(&format!("undo of {name}"), &output, &receipt)
     }
 }
@@ -71,7 +71,7 @@ impl ActionCommand {
     }
 }
 
-fn run(command: &Command, values: &Values, timeout: Duration) -> Result<Output, Failure> {
+fn run(command: &Command, values: &Values, key: Option<&str>, timeout: Duration) -> Result<Output, Failure> {
     let (site, arguments) = decide::filled(command, values)?;
-    run_command(&site, &command.command, &arguments, timeout)
+    run_command(&site, &command.command, &arguments, key, timeout)
 }

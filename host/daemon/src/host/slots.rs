@@ -84,8 +84,9 @@ pub struct Changes {
 struct Lent {
     live: Arc<ArcSwap<Live>>,
     agents: Arc<Agents>,
-    keys: String,
-    runs: AtomicU64,
+    /// Begins the keys of looks.
+    looks: String,
+    looked: AtomicU64,
 }
 
 impl Slots {
@@ -100,8 +101,8 @@ impl Slots {
         let lent = Arc::new(Lent {
             live: live.clone(),
             agents,
-            keys: format!("plugin/{:x}", draw()),
-            runs: Default::default(),
+            looks: format!("look/{:x}", draw()),
+            looked: Default::default(),
         });
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
         let config = EngineConfig {
@@ -482,13 +483,13 @@ impl SecretSource for Lent {
 
 impl CommandRunner for Lent {
     fn run<'a>(&'a self, run: CommandRun) -> BoxFuture<'a, Result<Output, Failure>> {
-        let number = self.runs.fetch_add(1, Ordering::Relaxed);
-        let order = Order {
-            key: format!("{}/{number}", self.keys),
-            command: run.name,
-            arguments: run.arguments.into_iter().collect(),
-            timeout: run.timeout,
+        // No plugin can name another's key; a look's is never named again.
+        let key = match &run.key {
+            Some(key) => format!("{}/{key}", run.slot),
+            None => format!("{}/{}", self.looks, self.looked.fetch_add(1, Ordering::Relaxed)),
         };
+        let order =
+            Order { key, command: run.name, arguments: run.arguments.into_iter().collect(), timeout: run.timeout };
         Box::pin(async move { self.agents.run_command(&run.site, order).await })
     }
 }

@@ -45,12 +45,16 @@ pub trait CommandRunner: Send + Sync {
 /// One run of a declared command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandRun {
+    /// Whose provider asks.
+    pub slot: String,
     /// Where.
     pub site: String,
     /// Which.
     pub name: String,
     /// Name and value of each argument.
     pub arguments: Vec<(String, String)>,
+    /// The same key of the same slot is run once; none = a look, run each time.
+    pub key: Option<String>,
     /// For how long at most.
     pub timeout: Millis,
 }
@@ -290,12 +294,14 @@ impl command::Host for ProviderHost {
         site: String,
         name: String,
         arguments: Vec<(String, String)>,
+        key: Option<String>,
         timeout: u64,
     ) -> wasmtime::Result<Result<command::Output, types::Failure>> {
         if let Err(denied) = self.gate.command(&name) {
             return Ok(Err(Failure::from(denied).into()));
         }
-        let run = CommandRun { site, name, arguments, timeout };
+        let slot = self.slot.to_string();
+        let run = CommandRun { slot, site, name, arguments, key, timeout };
         Ok(self.outside.commands.run(run).await.map(Into::into).map_err(Into::into))
     }
 }
