@@ -7,9 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
-    Call, Decision, Done, Failure, Invocation, Message, Millis, Outcome, Reason, Route, Situation, Timestamp,
+    Call, Cluster, Decision, Done, Epoch, Failure, Invocation, Message, Millis, Outcome, Reason, Route, Situation,
+    SyncSet, Timestamp,
 };
-use crate::fleet::{Fleet, ServiceId, SiteId, VantageId};
+use crate::fleet::{ClusterId, Fleet, ServiceId, SiteId, VantageId};
 use crate::record::Record;
 
 /// When something happened: `mono` never jumps and is what ages and timers count in (it goes on after a restart);
@@ -41,6 +42,10 @@ pub enum Event {
     Heard { vantage: VantageId, sound: bool },
     /// Time has passed: what [`crate::Kernel::next_edge`] announced may be due.
     Tick,
+    /// A cluster was looked at: each node was asked, as far as it answers.
+    Sampled { cluster: ClusterId, result: Result<Cluster, Failure> },
+    /// When the lease that a run waits for has ended for certain, on the kernel's steady clock; or why nobody can tell.
+    LeaseEnds { run: RunId, ends: Result<Millis, String> },
     /// A policy answered, or could not.
     Decided { ticket: Ticket, service: ServiceId, answer: Box<Answered> },
     /// A step's call came back, or is known to have been cut short.
@@ -128,6 +133,19 @@ pub enum Command {
     Failover {
         service: String,
         to: Option<String>,
+        /// So much data may be lost: on the record, and only for this move.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        accept_loss: Option<Millis>,
+    },
+    /// Move a service whose two sides are well, and lose nothing.
+    Switchover {
+        service: String,
+        to: Option<String>,
+    },
+    /// Move every service of a site away, in the order of their dependencies.
+    Evacuate {
+        site: String,
+        to: Option<String>,
     },
     Failback {
         service: String,
@@ -196,6 +214,14 @@ pub enum Effect {
     CheckReady { service: ServiceId },
     /// Look at once, from every vantage point.
     Probe { service: ServiceId, site: SiteId },
+    /// Look at a cluster at once.
+    Sample { cluster: ClusterId },
+    /// Who leads a cluster, for the lease of its site: told at the start and whenever it changes. `primary` none = nobody may hold
+    /// a lease for it.
+    Lead { cluster: ClusterId, primary: Option<String>, epoch: Epoch },
+    /// Renew no lease for this cluster, tell a majority of the agents its new epoch, and find out when the last lease that anybody
+    /// may hold for it ends: answered by [`Event::LeaseEnds`]. Asked again after a crash.
+    EndLease { run: RunId, cluster: ClusterId, epoch: Epoch },
     /// Tell people: at least once, with its key.
     Notify { key: String, channel: String, message: Message },
     /// The answer to an order.
@@ -216,6 +242,26 @@ pub enum Action {
     UndoAction { slot: String, name: String, receipt: Option<String> },
     /// A declared command at a site.
     RunCommand { site: String, invocation: Invocation },
+    /// Stop a node from acknowledging writes; its receipt is the [`Proof`](crate::contract::Proof), JSON.
+    Fence { cluster: String, node: String },
+    /// Lift a fence.
+    Unfence { cluster: String, node: String },
+    /// Stop a replica from receiving, so that its position is final.
+    Detach { cluster: String, node: String },
+    /// Look at every node; its receipt is the [`Cluster`], JSON.
+    ReadPositions { cluster: String },
+    /// Let a replica get everything that `source` has; an empty source = the most advanced replica, known once the step begins.
+    CatchUp { cluster: String, node: String, source: String },
+    /// Make a replica the primary.
+    Promote { cluster: String, node: String },
+    /// Make a node follow `primary`, giving up what never reached it.
+    Rejoin { cluster: String, node: String, primary: String },
+    /// Change whose word a commit waits for.
+    SetSynchronous { cluster: String, set: SyncSet },
+    /// Ask the data itself; done = every check was answered as it should be.
+    VerifyData { cluster: String, node: String, checks: Vec<String> },
+    /// It is proven that the node acknowledges no write any more: the kernel itself waits for it.
+    AwaitProof { cluster: String, node: String },
     /// The service answers well at that site, by consensus: the kernel itself waits for it.
     AwaitHealthy { service: String, site: String },
     /// Nothing for that long, then the policy is asked again: the kernel itself waits.

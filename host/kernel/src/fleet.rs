@@ -7,6 +7,7 @@
 
 mod calendar;
 mod check;
+mod clusters;
 mod declarations;
 mod document;
 mod duration;
@@ -52,6 +53,8 @@ index! {
     VantageId(u16)
     /// Position of a service in [`Fleet::services`].
     ServiceId(u32)
+    /// Position of a cluster in [`Fleet::clusters`].
+    ClusterId(u16)
 }
 
 /// The whole fleet file, includes merged and defaults applied.
@@ -63,6 +66,7 @@ pub struct Fleet {
     /// Agents, and the host itself where no agent stands at its site.
     pub vantages: Vec<Vantage>,
     pub services: Vec<Service>,
+    pub clusters: Vec<Cluster>,
     pub slots: BTreeMap<String, Slot>,
     pub commands: BTreeMap<String, DeclaredCommand>,
     /// Named actions and channels of action and notify providers: JSON that only the provider understands.
@@ -149,6 +153,47 @@ pub struct Vantage {
     pub token: Option<String>,
     /// `tcp://ADDRESS:PORT`: reaching one of them shows that the vantage point is not itself cut off. None = always sound.
     pub control_targets: Vec<String>,
+    /// `ADDRESS:PORT` where the other agents ask it whether it knows of a newer epoch; none = it is not asked.
+    pub peers_listen: Option<String>,
+}
+
+/// `[cluster.NAME]`: a database and its copies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    pub name: String,
+    /// A replication provider's slot.
+    pub slot: String,
+    /// Standbys that a commit waits for; 0 = none: asynchronous.
+    pub wait_for: u32,
+    /// From one look at it to the next.
+    pub interval: Millis,
+    /// Asked of the data itself after a promotion, in the provider's own terms (PostgreSQL: SQL that answers `t`).
+    pub verify: Vec<String>,
+    /// In the order of the file.
+    pub nodes: Vec<ClusterNode>,
+    /// All of it in the provider's own words, JSON, with the nodes.
+    pub declared: String,
+}
+
+/// `[cluster.NAME.node.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterNode {
+    pub name: String,
+    pub site: SiteId,
+    /// The larger the better; 0 = never promote.
+    pub priority: u32,
+    /// What the provider has the site's agent run: its own word for it (PostgreSQL: `stop`, `start`, `rejoin`, `rebuild`) →
+    /// `[command.NAME]`.
+    pub commands: BTreeMap<String, String>,
+    /// What else is said of it, in the provider's own words, JSON.
+    pub declared: String,
+}
+
+impl Cluster {
+    /// Its node of that name.
+    pub fn node(&self, name: &str) -> Option<&ClusterNode> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
 }
 
 /// `[service.NAME]`.
@@ -182,6 +227,8 @@ pub struct Service {
     /// Channels told of what happens to it; empty = every channel.
     pub notify: Vec<String>,
     pub active_at_start: SiteId,
+    /// Its data, which moves with it.
+    pub cluster: Option<ClusterId>,
 }
 
 impl Service {

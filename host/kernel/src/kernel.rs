@@ -102,6 +102,8 @@ impl Kernel {
                 self.take_edges(now, effects);
             }
             Event::Tick => self.tick(now, effects),
+            Event::Sampled { cluster, result } => self.sampled(cluster, result, now, effects),
+            Event::LeaseEnds { run, ends } => self.lease_ends(run, ends, now, effects),
             Event::Decided { ticket, service, answer } => self.decided(ticket, service, answer, now, effects),
             Event::Stepped { run, step, outcome } => self.stepped(run, step, outcome, now, effects),
             Event::RouteRead { service, result } => self.route_read(service, result, now, effects),

@@ -8,6 +8,7 @@
 
 // In the order in which to read them.
 mod capacity;
+mod clusters;
 pub mod consensus;
 pub mod contract;
 mod controller;

@@ -26,10 +26,14 @@ impl Kernel {
 
     fn obey(&mut self, turn: &mut Turn, by: &str, command: &Command) -> Result<Accepted, Refused> {
         match command {
-            Command::Failover { .. } | Command::Failback { .. } | Command::Reapply { .. } => {
+            Command::Failover { .. }
+            | Command::Switchover { .. }
+            | Command::Failback { .. }
+            | Command::Reapply { .. } => {
                 let proposal = self.proposal_of(command, by, turn.now)?;
                 self.begin(turn, &proposal)
             }
+            Command::Evacuate { site, .. } => Err(usage("evacuate", &format!("{site}: move its services one by one"))),
             Command::Pause { service, reason } => self.pause(turn, by, service.as_deref(), reason),
             Command::Resume { service } => self.resume(turn, service.as_deref()),
             Command::Approve { question, option } => self.approve(turn, by, *question, *option),
@@ -47,10 +51,11 @@ impl Kernel {
     /// What an order about a move would change.
     pub(crate) fn proposal_of(&self, command: &Command, by: &str, now: Moment) -> Result<Proposal, Refused> {
         let name = match command {
-            Command::Failover { service, .. } | Command::Failback { service, .. } | Command::Reapply { service } => {
-                service
-            }
-            _ => return Err(usage("command", "only failover, failback and reapply have a plan")),
+            Command::Failover { service, .. }
+            | Command::Switchover { service, .. }
+            | Command::Failback { service, .. }
+            | Command::Reapply { service } => service,
+            _ => return Err(usage("command", "only failover, switchover, failback and reapply have a plan")),
         };
         let id = self.known_service(name)?;
         let Some(known) = self.service_state(id) else { return Err(usage("service", "it is not known yet")) };
@@ -61,7 +66,7 @@ impl Kernel {
                 let shares = self.shares_without_the_bad(id, now).ok_or_else(|| nowhere(name))?;
                 Ok(blank.sharing(&shares, &known.life.home))
             }
-            Command::Failover { to, .. } => {
+            Command::Failover { to, .. } | Command::Switchover { to, .. } => {
                 let best = || self.best_target(id, now).ok_or_else(|| nowhere(name));
                 let to = to.clone().map_or_else(best, Ok)?;
                 let kind = if self.is_lost(id, now) { Kind::FailOver } else { Kind::SwitchOver };

@@ -184,6 +184,24 @@ pub fn describe(action: &Action) -> String {
         Action::PerformAction { name, arguments, .. } => format!("action {name} {arguments}"),
         Action::UndoAction { name, .. } => format!("undo action {name}"),
         Action::RunCommand { site, invocation } => format!("command {} at {site}", invocation.runbook),
+        Action::Fence { cluster, node } => format!("stop node {node} of {cluster}, and prove it"),
+        Action::Unfence { cluster, node } => format!("let node {node} of {cluster} serve again"),
+        Action::Detach { cluster, node } => format!("stop node {node} of {cluster} from receiving"),
+        Action::ReadPositions { cluster } => format!("read how far each node of {cluster} has come"),
+        Action::CatchUp { cluster, node, source } if source.is_empty() => {
+            format!("let node {node} of {cluster} catch up with the most advanced")
+        }
+        Action::CatchUp { cluster, node, source } => format!("let node {node} of {cluster} catch up with {source}"),
+        Action::Promote { cluster, node } => format!("make node {node} the primary of {cluster}"),
+        Action::Rejoin { cluster, node, primary } => format!("make node {node} of {cluster} follow {primary}"),
+        Action::SetSynchronous { cluster, set } if set.wait_for == 0 => format!("commits of {cluster} wait for nobody"),
+        Action::SetSynchronous { cluster, set } => {
+            format!("commits of {cluster} wait for {} of {}", set.wait_for, set.nodes.join(", "))
+        }
+        Action::VerifyData { cluster, node, checks } => format!("ask node {node} of {cluster} {} checks", checks.len()),
+        Action::AwaitProof { cluster, node } => {
+            format!("wait until it is proven that node {node} of {cluster} acknowledges nothing")
+        }
         Action::AwaitHealthy { service, site } => format!("wait until {service} is healthy at {site}"),
         Action::Hold { duration } => format!("hold for {} s, then ask the policy again", duration / 1_000),
         Action::Confirm { text } => format!("ask a person: {text}"),

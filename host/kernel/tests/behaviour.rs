@@ -31,7 +31,7 @@ fn codes(refused: &Refused) -> Vec<&str> {
 }
 
 fn failover(to: Option<&str>) -> Command {
-    Command::Failover { service: "shop".into(), to: to.map(Into::into) }
+    Command::Failover { service: "shop".into(), to: to.map(Into::into), accept_loss: None }
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub struct Rearm {
 
 /// The order behind `failover`.
 pub fn failover(asked: &MoveService) -> Command {
-    Command::Failover { service: asked.service.clone(), to: asked.to.clone() }
+    Command::Failover { service: asked.service.clone(), to: asked.to.clone(), accept_loss: None }
 }
 
 /// The order behind `failback`.

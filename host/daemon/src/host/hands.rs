@@ -85,6 +85,8 @@ impl Hands for Tasks {
                 self.spawn(Some(&self.questions), check_ready(host, service));
             }
             Effect::Probe { service, site } => host.look_now(service, site),
+            // The kernel asks for none of these before it has seen a sample.
+            Effect::Sample { .. } | Effect::Lead { .. } | Effect::EndLease { .. } => {}
             Effect::Notify { key, channel, message } => {
                 self.spawn(Some(&self.messages), notify(host, key, channel, message));
             }

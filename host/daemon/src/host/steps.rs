@@ -33,7 +33,18 @@ pub(super) async fn perform(host: &Host, action: Action, call: Call) -> StepOutc
             };
             command_outcome(host.agents().run_command(&site, order).await)
         }
-        Action::AwaitHealthy { .. } | Action::Hold { .. } | Action::Confirm { .. } => {
+        Action::Fence { .. }
+        | Action::Unfence { .. }
+        | Action::Detach { .. }
+        | Action::ReadPositions { .. }
+        | Action::CatchUp { .. }
+        | Action::Promote { .. }
+        | Action::Rejoin { .. }
+        | Action::SetSynchronous { .. }
+        | Action::VerifyData { .. } => {
+            StepOutcome::Failed(Failure::Denied("this host does not act on databases".to_owned()))
+        }
+        Action::AwaitProof { .. } | Action::AwaitHealthy { .. } | Action::Hold { .. } | Action::Confirm { .. } => {
             StepOutcome::Failed(Failure::Invalid("the kernel itself waits for this".to_owned()))
         }
     }

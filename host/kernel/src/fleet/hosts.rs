@@ -223,6 +223,7 @@ pub(super) fn vantages(
             failure_domain: own.failure_domain.unwrap_or_else(|| domain_of(sites, host.site)),
             token: None,
             control_targets: own.control_targets,
+            peers_listen: None,
         });
     }
     vantages
@@ -243,9 +244,16 @@ fn agent(names: &Names<'_>, sites: &[Site], name: &str, mut section: Section<'_>
         failure_domain: section.text("failure-domain").unwrap_or_else(|| domain_of(sites, site)),
         token: token.map(|word| word.text),
         control_targets: control_targets(&mut section),
+        peers_listen: section.word("peers-listen").map(|word| peers_address(section.report, &word)),
     };
     section.finish();
     vantage
+}
+
+/// What agents say to each other is authenticated, and nothing in it is secret: no TLS is asked for.
+fn peers_address(report: &Report, word: &Word) -> String {
+    check_address(report, word, true);
+    word.text.clone()
 }
 
 fn domain_of(sites: &[Site], site: SiteId) -> String {

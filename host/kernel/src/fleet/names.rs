@@ -8,7 +8,7 @@ use super::document::{Fields, Value};
 use super::problem::{Report, did_you_mean};
 use super::section::Word;
 use super::slots::BUILT_IN;
-use super::{ServiceId, Site, SiteId};
+use super::{ClusterId, ServiceId, Site, SiteId};
 
 pub(super) struct Names<'a> {
     report: &'a Report,
@@ -21,6 +21,8 @@ pub(super) struct Names<'a> {
     commands: BTreeSet<&'a str>,
     channels: BTreeSet<&'a str>,
     runbooks: BTreeSet<&'a str>,
+    /// In the order of the file: a cluster's position is its id.
+    clusters: Vec<&'a str>,
 }
 
 impl<'a> Names<'a> {
@@ -38,6 +40,7 @@ impl<'a> Names<'a> {
             commands: set("command"),
             channels: set("channel"),
             runbooks: set("runbook"),
+            clusters: in_order(fields, "cluster"),
         }
     }
 
@@ -51,6 +54,20 @@ impl<'a> Names<'a> {
         let at = self.services.iter().position(|name| *name == word.text);
         self.tell_missing(at.is_some(), "service", word, &self.services);
         at.map(|at| ServiceId(at as u32))
+    }
+
+    pub(super) fn cluster(&self, word: &Word) -> Option<ClusterId> {
+        let at = self.clusters.iter().position(|name| *name == word.text);
+        self.tell_missing(at.is_some(), "cluster", word, &self.clusters);
+        at.map(|at| ClusterId(at as u16))
+    }
+
+    pub(super) fn site_name(&self, site: SiteId) -> &'a str {
+        self.sites.get(site.at()).copied().unwrap_or_default()
+    }
+
+    pub(super) fn refuse(&self, word: &Word, what: String, todo: &str) {
+        self.report.error(word.at, what, todo);
     }
 
     /// A slot that holds a plugin of this kind.

@@ -10,12 +10,12 @@ use super::document::{Fields, load};
 use super::names::Names;
 use super::problem::{Problem, Report};
 use super::section::Section;
-use super::{Fleet, declarations, hosts, services, slots};
+use super::{Fleet, clusters, declarations, hosts, services, slots};
 
 /// Every section of the fleet file, for unknown ones.
-const SECTIONS: [&str; 12] = [
-    "host", "site", "agent", "slot", "service", "command", "action", "channel", "runbook", "secret", "person",
-    "defaults",
+const SECTIONS: [&str; 13] = [
+    "host", "site", "agent", "slot", "service", "cluster", "command", "action", "channel", "runbook", "secret",
+    "person", "defaults",
 ];
 
 /// Reads the fleet file and what it includes. `read` is asked for each file by its path: `entry` as it is, an include
@@ -44,10 +44,11 @@ fn fleet(report: &Report, fields: &Fields) -> Fleet {
     let sites = hosts::sites(report, all("site"));
     let names = Names::new(report, fields, &sites);
     let (host, own_voice) = hosts::host(report, &names, fields.contains_key("host").then(|| part("host")).flatten());
-    let services = services::services(report, &names, fields);
+    let clusters = clusters::clusters(&names, all("cluster"));
+    let services = services::services(report, &names, fields, &clusters);
     Fleet {
         vantages: hosts::vantages(&names, &sites, &host, own_voice, all("agent")),
-        slots: slots::slots(&names, all("slot"), &services),
+        slots: slots::slots(&names, all("slot"), &services, &clusters),
         commands: declarations::commands(&names, all("command")),
         actions: declarations::actions(&names, all("action")),
         channels: declarations::channels(&names, all("channel")),
@@ -56,6 +57,7 @@ fn fleet(report: &Report, fields: &Fields) -> Fleet {
         people: declarations::people(&names, all("person")),
         host,
         services,
+        clusters,
         sites: sites.clone(),
     }
 }

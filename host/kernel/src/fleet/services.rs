@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::calendar::window;
+use super::clusters::refuse_odd_owners;
 use super::document::{Field, Fields, Node, Value, fill_in};
 use super::names::Names;
 use super::problem::{Report, Spot};
 use super::section::{Section, Word, choose, text_of};
-use super::{Place, Probe, RouteSpec, Service, ServiceId, SiteId};
+use super::{Cluster, Place, Probe, RouteSpec, Service, ServiceId, SiteId};
 use crate::contract::{Autonomy, Millis, Objectives, Strategy, Tier};
 
 const SECOND: Millis = 1_000;
@@ -40,21 +41,25 @@ struct Need {
 }
 
 /// The services in the order of the file, each with the defaults of `[defaults.service]`.
-pub(super) fn services(report: &Report, names: &Names<'_>, fields: &Fields) -> Vec<Service> {
+pub(super) fn services(report: &Report, names: &Names<'_>, fields: &Fields, clusters: &[Cluster]) -> Vec<Service> {
     let defaults = defaults(report, fields);
     let Some(Value::Table(declared)) = fields.get("service").map(|field| &field.node.value) else { return Vec::new() };
     let mut declared: Vec<(&String, Field)> = declared.iter().map(|(name, field)| (name, field.clone())).collect();
     declared.sort_by_key(|(_, field)| field.key_at);
-    let mut needs = Vec::new();
-    let mut services = Vec::new();
+    let (mut needs, mut owned, mut services) = (Vec::new(), Vec::new(), Vec::new());
     for (name, field) in &mut declared {
         if let Value::Table(fields) = &mut field.node.value {
             fill_in(fields, &defaults);
         }
         let section = Section::of(report, format!("service.{name}"), field.key_at, &field.node);
         let Some(section) = section else { continue };
-        services.push(service(names, name, section, services.len(), &mut needs));
+        let mut section = section;
+        let cluster = section.word("cluster");
+        let service = service(names, name, section, services.len(), &mut needs);
+        services.push(Service { cluster: cluster.as_ref().and_then(|word| names.cluster(word)), ..service });
+        owned.extend(cluster);
     }
+    refuse_odd_owners(names, &services, clusters, &owned);
     refuse_circles(report, &services, &needs);
     services
 }
@@ -67,7 +72,7 @@ fn defaults(report: &Report, fields: &Fields) -> Fields {
     let service = section.get("service").map(|node| node.value.clone());
     section.finish();
     let Some(Value::Table(mut service)) = service else { return Fields::new() };
-    for key in ["at", "active"] {
+    for key in ["at", "active", "cluster"] {
         if let Some(field) = service.remove(key) {
             let what = format!("`{key}` cannot have a default: it differs from service to service");
             report.error(field.key_at, what, "declare it with each service");
@@ -99,6 +104,7 @@ fn service(names: &Names<'_>, name: &str, mut section: Section<'_>, from: usize,
         runbooks: section.section("runbooks").map(|section| runbooks(names, section)).unwrap_or_default(),
         notify: referenced(&mut section, "notify", |word| names.channel(word)),
         active_at_start: active(names, &mut section, &places),
+        cluster: None,
         route,
         places,
     };

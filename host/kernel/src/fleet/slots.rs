@@ -7,14 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::document::Fields;
 use super::names::Names;
 use super::section::{Section, Word};
-use super::{Service, Slot};
+use super::{Cluster, Service, Slot};
 
 /// Slots that need no declaration: name and plugin. A declared slot of the same name replaces it.
-pub(super) const BUILT_IN: [(&str, &str); 3] = [
+pub(super) const BUILT_IN: [(&str, &str); 4] = [
     ("failover/default", "builtin:failover-quorum"),
     ("probe/http", "builtin:probe-http"),
     ("probe/tcp", "builtin:probe-tcp"),
+    ("replication/postgres", "builtin:replication-postgres"),
 ];
+
+/// Where a cluster names the secrets that its built-in provider logs in with.
+const SECRET_KEYS: [&str; 2] = ["password", "replication-password"];
 
 const KINDS: [&str; 11] = [
     "failover",
@@ -37,13 +41,17 @@ pub(super) fn slots(
     names: &Names<'_>,
     sections: Vec<(&str, Section<'_>)>,
     services: &[Service],
+    clusters: &[Cluster],
 ) -> BTreeMap<String, Slot> {
     let mut slots: BTreeMap<String, Slot> =
         sections.into_iter().map(|(name, section)| (name.to_owned(), slot(names, name, section))).collect();
     for (name, plugin) in BUILT_IN {
-        let used = services.iter().any(|service| service.policy == name || service.probe.slot == name);
+        let used = services.iter().any(|service| service.policy == name || service.probe.slot == name)
+            || clusters.iter().any(|cluster| cluster.slot == name);
         if used && !slots.contains_key(name) {
-            slots.insert(name.to_owned(), built_in(name, plugin, services));
+            let grants =
+                if name.starts_with("replication/") { reached(name, clusters) } else { looked_at(name, services) };
+            slots.insert(name.to_owned(), built_in(plugin, grants));
         }
     }
     slots
@@ -108,11 +116,29 @@ fn check_grant(names: &Names<'_>, section: &Section<'_>, word: &Word) {
 }
 
 /// A built-in probe may reach what the services that use it declare as their targets, and nothing else.
-fn built_in(name: &str, plugin: &str, services: &[Service]) -> Slot {
+fn looked_at(name: &str, services: &[Service]) -> BTreeSet<String> {
     let users = services.iter().filter(|service| service.probe.slot == name);
     let targets =
         users.flat_map(|service| &service.places).flat_map(|place| place.from.values().chain([&place.target]));
-    let grants: BTreeSet<String> = targets.filter_map(|target| origin(target)).collect();
+    targets.filter_map(|target| origin(target)).collect()
+}
+
+/// The built-in replication provider may reach the nodes of the clusters that use it, run what they declare, and log in with
+/// the secrets that they name.
+fn reached(name: &str, clusters: &[Cluster]) -> BTreeSet<String> {
+    let users = clusters.iter().filter(|cluster| cluster.slot == name);
+    let grants = users.flat_map(|cluster| {
+        let own: serde_json::Value = serde_json::from_str(&cluster.declared).unwrap_or_default();
+        let secrets = SECRET_KEYS.iter().filter_map(|key| Some(format!("secret:{}", own.get(key)?.as_str()?)));
+        let addresses = cluster.nodes.iter().filter_map(|node| origin(&node.declared));
+        let commands =
+            cluster.nodes.iter().flat_map(|node| node.commands.values().map(|name| format!("command:{name}")));
+        secrets.collect::<Vec<_>>().into_iter().chain(addresses).chain(commands).collect::<Vec<_>>()
+    });
+    grants.collect()
+}
+
+fn built_in(plugin: &str, grants: BTreeSet<String>) -> Slot {
     Slot {
         plugin: plugin.to_owned(),
         digest: None,

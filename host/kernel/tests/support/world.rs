@@ -379,7 +379,7 @@ impl World {
                     let blockers = self.blockers.clone();
                     self.events.push_back(Event::ReadyChecked { service, blockers });
                 }
-                Effect::Probe { .. } => {}
+                Effect::Probe { .. } | Effect::Sample { .. } | Effect::Lead { .. } | Effect::EndLease { .. } => {}
                 Effect::Notify { key, channel, message } => {
                     self.sent.push((key.clone(), message.subject));
                     self.events.push_back(Event::Sent { key, channel, result: Ok(()) });
