@@ -152,8 +152,8 @@ impl<T: Instance + Replication> exported::replication_control::Guest for Compone
         configured(|provider: &T| provider.rejoin(&cluster, &node, &primary, &call))
     }
 
-    fn set_synchronous(cluster: String, set: SyncSet, call: Call) -> Result<(), Failure> {
-        configured(|provider: &T| provider.set_synchronous(&cluster, set, &call))
+    fn set_synchronous(cluster: String, node: String, set: SyncSet, call: Call) -> Result<(), Failure> {
+        configured(|provider: &T| provider.set_synchronous(&cluster, &node, set, &call))
     }
 
     fn verify(cluster: String, node: String, checks: Vec<String>, call: Call) -> Result<Vec<String>, Failure> {

@@ -66,8 +66,8 @@ pub trait Replication: Provider {
     fn promote(&self, cluster: &str, node: &str, call: &Call) -> Result<(), Failure>;
     /// Make a node follow `primary`, giving up what never reached it.
     fn rejoin(&self, cluster: &str, node: &str, primary: &str, call: &Call) -> Result<(), Failure>;
-    /// Change whose word a commit waits for.
-    fn set_synchronous(&self, cluster: &str, set: SyncSet, call: &Call) -> Result<(), Failure>;
+    /// Change whose word a commit on this node waits for, once the node is the primary.
+    fn set_synchronous(&self, cluster: &str, node: &str, set: SyncSet, call: &Call) -> Result<(), Failure>;
     /// Each check's answer, in order.
     fn verify(&self, cluster: &str, node: &str, checks: &[String], call: &Call) -> Result<Vec<String>, Failure>;
 }

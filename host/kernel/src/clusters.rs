@@ -1,16 +1,257 @@
-//! What is known of each database: samples, and the end of leases.
+//! What is known of each database: samples with their ages, what they change of what is held, and who is told of it.
 //!
-//! Knows no provider; a sample is what one says, and its age counts from when it was heard.
+//! Knows no provider. The newest sample is not journaled; what is *held* of a cluster ([`ClusterState`]) is, and only a run
+//! changes who the primary is.
 
-use crate::contract::{Cluster, Failure, Millis};
-use crate::event::{Effect, Moment, RunId};
-use crate::fleet::ClusterId;
+mod picture;
+mod watch;
+
+use crate::contract::{self, Failure, Millis, Node, Role, Severity, SyncSet};
+use crate::desk::Turn;
+use crate::event::{Effect, Moment};
+use crate::fleet::{ClusterId, Fleet, ServiceId};
+use crate::guard::{Kind, Proposal};
 use crate::kernel::Kernel;
+use crate::record::{Cause, Change, Sensed};
+use crate::rules;
+use crate::state::{ClusterState, Outside};
+
+pub(crate) use watch::{Watch, answers};
+
+/// Every cluster's newest samples, and whose each is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clusters {
+    watches: Vec<Watch>,
+    owners: Vec<Option<ServiceId>>,
+}
+
+impl Clusters {
+    pub(crate) fn new(fleet: &Fleet) -> Self {
+        let owner = |at: usize| {
+            let of_it = |service: &crate::fleet::Service| service.cluster == Some(ClusterId(at as u16));
+            fleet.services.iter().position(of_it).map(|service| ServiceId(service as u32))
+        };
+        Clusters {
+            watches: vec![Watch::default(); fleet.clusters.len()],
+            owners: (0..fleet.clusters.len()).map(owner).collect(),
+        }
+    }
+
+    /// For another fleet file: a cluster of the same name keeps what was seen of it.
+    pub(crate) fn carry_over(mut self, old: &Fleet, new: &Fleet) -> Self {
+        let mut next = Clusters::new(new);
+        for (at, cluster) in new.clusters.iter().enumerate() {
+            if let Some(from) = old.clusters.iter().position(|old| old.name == cluster.name) {
+                next.watches[at] = std::mem::take(&mut self.watches[from]);
+            }
+        }
+        next
+    }
+
+    pub(crate) fn watch(&self, cluster: ClusterId) -> &Watch {
+        &self.watches[cluster.at()]
+    }
+
+    fn owner(&self, cluster: ClusterId) -> Option<ServiceId> {
+        self.owners[cluster.at()]
+    }
+}
 
 impl Kernel {
     /// A cluster was looked at.
-    pub(crate) fn sampled(&mut self, _: ClusterId, _: Result<Cluster, Failure>, _: Moment, _: &mut Vec<Effect>) {}
+    pub(crate) fn sampled(
+        &mut self,
+        id: ClusterId,
+        begun: Millis,
+        result: Result<contract::Cluster, Failure>,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(cluster) = self.fleet.clusters.get(id.at()).map(|cluster| cluster.name.clone()) else { return };
+        let primary = self.state.clusters.get(&cluster).map(|held| held.primary.clone());
+        let Moment { mono, wall } = now;
+        let begun = Moment { mono: begun.min(mono), wall: wall.saturating_sub(mono.saturating_sub(begun)) };
+        let changed = self.clusters.watches[id.at()].take(primary.as_deref(), begun, result, now.mono);
+        let mut turn = Turn::new(now);
+        self.hold_against(&mut turn, id, &cluster);
+        if let (true, Some(service)) = (changed || turn.changed(), self.clusters.owner(id)) {
+            self.ask(&mut turn, service);
+            self.drive_service(&mut turn, service);
+        }
+        turn.finish(|| Cause::Sensed(Sensed::Cluster { cluster }), effects);
+    }
 
-    /// When the last lease that anybody may hold for a run's cluster ends.
-    pub(crate) fn lease_ends(&mut self, _: RunId, _: Result<Millis, String>, _: Moment, _: &mut Vec<Effect>) {}
+    /// A service's cluster, if it has one.
+    pub(crate) fn cluster_of(&self, service: ServiceId) -> Option<(ClusterId, &crate::fleet::Cluster)> {
+        let id = self.fleet.services[service.at()].cluster?;
+        Some((id, &self.fleet.clusters[id.at()]))
+    }
+
+    pub(crate) fn held(&self, cluster: &str) -> Option<&ClusterState> {
+        self.state.clusters.get(cluster)
+    }
+
+    /// What the newest sample says against what is held; while a run is at work only the run knows what it means.
+    fn hold_against(&mut self, turn: &mut Turn, id: ClusterId, name: &str) {
+        let Some(service) = self.clusters.owner(id) else { return };
+        if self.service_state(service).is_none_or(|known| known.run.is_some()) {
+            return;
+        }
+        let Some(sample) = self.clusters.watch(id).newest().cloned() else { return };
+        match self.held(name).cloned() {
+            None => self.first_sight(turn, id, service, name, &sample),
+            Some(held) => {
+                self.see_primary(turn, id, service, name, &held, &sample);
+                self.see_pretenders(turn, service, name, &sample);
+            }
+        }
+    }
+
+    /// Exactly one node takes writes, and nobody answers for other data: that is the primary.
+    fn first_sight(
+        &mut self,
+        turn: &mut Turn,
+        id: ClusterId,
+        service: ServiceId,
+        name: &str,
+        sample: &contract::Cluster,
+    ) {
+        let mut primaries = sample.nodes.iter().filter(|node| node.role == Role::Primary);
+        let (Some(primary), None) = (primaries.next(), primaries.next()) else { return };
+        let foreign = |node: &Node| node.identity.is_some() && node.identity != primary.identity;
+        if !answers(primary) || sample.nodes.iter().any(foreign) {
+            return;
+        }
+        let state = ClusterState {
+            primary: primary.id.clone(),
+            since: turn.now,
+            identity: primary.identity.clone(),
+            timeline: primary.timeline,
+            published: self.sound_set(id, sample.published.as_ref()),
+            outside: Default::default(),
+            unsound: None,
+        };
+        self.hold(turn, rules::CLUSTER_SEEN, name, state);
+        self.lead(turn, service);
+    }
+
+    /// The published set is the host's to change: another one is taken for what it is worth, and told.
+    fn see_primary(
+        &mut self,
+        turn: &mut Turn,
+        id: ClusterId,
+        service: ServiceId,
+        name: &str,
+        held: &ClusterState,
+        sample: &contract::Cluster,
+    ) {
+        let Some(primary) = sample.nodes.iter().find(|node| node.id == held.primary && answers(node)) else { return };
+        let published = self.sound_set(id, sample.published.as_ref());
+        let same_set = same_members(published.as_ref(), held.published.as_ref());
+        if same_set && primary.timeline.is_none_or(|timeline| held.timeline >= Some(timeline)) {
+            return;
+        }
+        if !same_set {
+            let said = sample.published.as_ref().map_or("nobody".to_owned(), |set| set.nodes.join(", "));
+            let text = format!("{name}: commits wait for {said} now, and it was not Tidegate that changed that");
+            self.tell(turn, service, &format!("published/{name}/{}", turn.now.mono), Severity::Warning, &text, "");
+        }
+        let timeline = primary.timeline.max(held.timeline);
+        let published = if same_set { held.published.clone() } else { published };
+        self.hold(turn, rules::CLUSTER_SEEN, name, ClusterState { timeline, published, ..held.clone() });
+    }
+
+    /// A node that leads without having been made the primary keeps writes that nobody else has.
+    fn see_pretenders(&mut self, turn: &mut Turn, service: ServiceId, name: &str, sample: &contract::Cluster) {
+        let Some(held) = self.held(name).cloned() else { return };
+        let pretends = |node: &&Node| node.role == Role::Primary && node.id != held.primary;
+        for node in sample.nodes.iter().filter(pretends).filter(|node| !held.outside.contains_key(&node.id)) {
+            let text = format!("node {} of {name} takes itself for the primary, which is {}", node.id, held.primary);
+            let body = "What it acknowledges reaches nobody else. It is stopped and made a standby again, if automatic moves are allowed.";
+            self.tell(
+                turn,
+                service,
+                &format!("pretender/{name}/{}/{}", node.id, turn.now.mono),
+                Severity::Critical,
+                &text,
+                body,
+            );
+            self.put_outside(turn, rules::NODE_OUTSIDE, name, &node.id, text);
+        }
+    }
+
+    pub(crate) fn put_outside(&mut self, turn: &mut Turn, rule: u16, cluster: &str, node: &str, why: String) {
+        let Some(mut held) = self.held(cluster).cloned() else { return };
+        let outside = Outside { since: turn.now, why, proof: None, diverged_bytes: None };
+        held.outside.insert(node.to_owned(), outside);
+        self.hold(turn, rule, cluster, held);
+    }
+
+    pub(crate) fn hold(&mut self, turn: &mut Turn, rule: u16, cluster: &str, state: ClusterState) {
+        self.set(turn, rule, Change::Cluster { cluster: cluster.to_owned(), state: Box::new(state) });
+    }
+
+    /// Whose lease is renewed from now on.
+    pub(crate) fn lead(&self, turn: &mut Turn, service: ServiceId) {
+        let Some((id, cluster)) = self.cluster_of(service) else { return };
+        let (primary, known) = (self.held(&cluster.name).map(|held| held.primary.clone()), self.service_state(service));
+        let epoch = known.map_or(0, |known| known.life.epoch);
+        turn.effect(Effect::Lead { cluster: id, primary, epoch });
+    }
+
+    /// At the start: everything is looked at, and whoever leads may go on.
+    pub(crate) fn watch_clusters(&self, turn: &mut Turn) {
+        (0..self.fleet.clusters.len()).for_each(|at| turn.effect(Effect::Sample { cluster: ClusterId(at as u16) }));
+        self.service_ids().for_each(|service| self.lead(turn, service));
+    }
+
+    /// Its primary did not answer the newest look.
+    pub(crate) fn primary_is_silent(&self, service: ServiceId, now: Moment) -> bool {
+        let Some((id, cluster)) = self.cluster_of(service) else { return false };
+        let (Some(held), Some(seen)) = (self.held(&cluster.name), self.clusters.watch(id).fresh(now)) else {
+            return false;
+        };
+        !seen.nodes.iter().any(|node| node.id == held.primary && answers(node))
+    }
+
+    /// A person names a place; which node there leads is the host's to say: by priority, then by how far it has come.
+    pub(crate) fn with_data(&self, proposal: Proposal, now: Moment) -> Proposal {
+        let Some((id, cluster)) = self.cluster_of(proposal.service) else { return proposal };
+        let Some(held) = self.held(&cluster.name) else { return proposal };
+        let seen = self.clusters.watch(id).fresh(now);
+        let come = |name: &str| seen.and_then(|seen| seen.nodes.iter().find(|node| node.id == name)?.received);
+        let there = |node: &&crate::fleet::ClusterNode| {
+            self.fleet.sites[node.site.at()].name == proposal.to && node.name != held.primary && node.priority > 0
+        };
+        let best = cluster.nodes.iter().filter(there).max_by_key(|node| (node.priority, come(&node.name)));
+        let promote: Vec<String> = best.map(|node| node.name.clone()).into_iter().collect();
+        let told = Proposal { promote, ..proposal };
+        let expected_loss = if told.kind == Kind::FailOver { self.bound_of(&told, now) } else { Some(0) };
+        Proposal { expected_loss, ..told }
+    }
+
+    /// What a proposal's promotion might lose, as far as anybody can tell.
+    pub(crate) fn bound_of(&self, proposal: &Proposal, now: Moment) -> Option<Millis> {
+        let (id, _) = self.cluster_of(proposal.service)?;
+        self.clusters.watch(id).loss_bound(proposal.promote.first()?, now.mono)
+    }
+
+    /// A set that keeps the promise: declared nodes, and as many waited for as declared.
+    fn sound_set(&self, id: ClusterId, found: Option<&SyncSet>) -> Option<SyncSet> {
+        let cluster = &self.fleet.clusters[id.at()];
+        let declared = |set: &&SyncSet| set.nodes.iter().all(|node| cluster.node(node).is_some());
+        let enough = |set: &&SyncSet| cluster.wait_for > 0 && set.wait_for >= cluster.wait_for;
+        found.filter(enough).filter(declared).cloned()
+    }
+}
+
+fn same_members(a: Option<&SyncSet>, b: Option<&SyncSet>) -> bool {
+    let of = |set: Option<&SyncSet>| {
+        set.map(|set| {
+            let mut nodes = set.nodes.clone();
+            nodes.sort();
+            (nodes, set.wait_for)
+        })
+    };
+    of(a) == of(b)
 }

@@ -59,6 +59,17 @@ pub(crate) struct TurnedBad {
     pub(crate) failure_domain: String,
 }
 
+/// What is known of the last lease that a run waits out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lease {
+    /// When it was last asked for.
+    pub(crate) asked: Option<Millis>,
+    /// When it has ended for certain.
+    pub(crate) ends: Option<Millis>,
+    /// Why nobody can tell.
+    pub(crate) why: String,
+}
+
 /// Everything in hand.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Desk {
@@ -70,6 +81,8 @@ pub(crate) struct Desk {
     /// Vantage points that have reached their control targets since they were first heard: only these can lose them.
     pub(crate) seen_sound: BTreeSet<VantageId>,
     pub(crate) probe_swapped: Option<Millis>,
+    /// By the run that waits for them.
+    pub(crate) leases: BTreeMap<RunId, Lease>,
     /// Failed tries to send a message, by key and channel.
     pub(crate) resends: BTreeMap<(String, String), u32>,
     tickets: u64,

@@ -43,7 +43,12 @@ pub enum Event {
     /// Time has passed: what [`crate::Kernel::next_edge`] announced may be due.
     Tick,
     /// A cluster was looked at: each node was asked, as far as it answers.
-    Sampled { cluster: ClusterId, result: Result<Cluster, Failure> },
+    Sampled {
+        cluster: ClusterId,
+        /// `mono` as the look began: what was seen is not older.
+        begun: Millis,
+        result: Result<Cluster, Failure>,
+    },
     /// When the lease that a run waits for has ended for certain, on the kernel's steady clock; or why nobody can tell.
     LeaseEnds { run: RunId, ends: Result<Millis, String> },
     /// A policy answered, or could not.
@@ -256,8 +261,8 @@ pub enum Action {
     Promote { cluster: String, node: String },
     /// Make a node follow `primary`, giving up what never reached it.
     Rejoin { cluster: String, node: String, primary: String },
-    /// Change whose word a commit waits for.
-    SetSynchronous { cluster: String, set: SyncSet },
+    /// Change whose word a commit on a node waits for, once it is the primary.
+    SetSynchronous { cluster: String, node: String, set: SyncSet },
     /// Ask the data itself; done = every check was answered as it should be.
     VerifyData { cluster: String, node: String, checks: Vec<String> },
     /// It is proven that the node acknowledges no write any more: the kernel itself waits for it.
@@ -268,6 +273,16 @@ pub enum Action {
     Hold { duration: Millis },
     /// A person says so: the kernel itself waits.
     Confirm { text: String },
+}
+
+impl Action {
+    /// The kernel itself waits for it: nobody is called.
+    pub fn waits(&self) -> bool {
+        matches!(
+            self,
+            Action::Hold { .. } | Action::AwaitHealthy { .. } | Action::AwaitProof { .. } | Action::Confirm { .. }
+        )
+    }
 }
 
 /// An order that was taken.

@@ -12,6 +12,7 @@ use crate::rules::RuleNumber;
 use crate::state::{Incident, Run, ServiceState, largest, same_shares, whole_move};
 use crate::{capacity, saga};
 
+mod data;
 mod table;
 
 pub use table::GUARDS;
@@ -87,8 +88,12 @@ pub struct Proposal {
     pub shifts: Vec<Shift>,
     /// What the policy expects to lose.
     pub expected_loss: Option<Millis>,
-    /// It needs more than traffic: a promotion, or a fence.
-    pub needs_cluster: bool,
+    /// Nodes to promote, the best first; the first is meant.
+    pub promote: Vec<String>,
+    /// Nodes to stop, for [`Kind::Fence`].
+    pub fence: Vec<String>,
+    /// What a person has accepted to lose.
+    pub accept_loss: Option<Millis>,
     /// For [`Kind::Run`].
     pub invocation: Option<Invocation>,
     /// What the policy takes the situation to be.
@@ -167,7 +172,7 @@ impl Proposal {
                 Some(Proposal { shares, ..back })
             }
             Verdict::Rebalance(shares) => Some(blank.sharing(shares, &known.life.home)),
-            Verdict::Fence(_) => Some(Proposal { kind: Kind::Fence, needs_cluster: true, ..blank }),
+            Verdict::Fence(nodes) => Some(Proposal { kind: Kind::Fence, fence: nodes.clone(), ..blank }),
             Verdict::Run(what) => Some(Proposal { kind: Kind::Run, invocation: Some(what.clone()), ..blank }),
         }
     }
@@ -181,7 +186,9 @@ impl Proposal {
             shares: known.life.shares.clone(),
             shifts: Vec::new(),
             expected_loss: None,
-            needs_cluster: false,
+            promote: Vec::new(),
+            fence: Vec::new(),
+            accept_loss: None,
             invocation: None,
             cause: String::new(),
             origin: Origin::Policy,
@@ -196,7 +203,7 @@ impl Proposal {
             shares: vec![Share { site: to.to_site.clone(), per_cent: 100 }],
             shifts: to.shifts.clone(),
             expected_loss: to.expected_loss,
-            needs_cluster: !to.promote.is_empty(),
+            promote: to.promote.clone(),
             ..self
         }
     }
@@ -209,14 +216,20 @@ impl Proposal {
 
     /// The verdict that would have said it.
     pub fn verdict(&self) -> Verdict {
-        let to = Move { shifts: self.shifts.clone(), expected_loss: self.expected_loss, ..whole_move(&self.to) };
+        let to = Move {
+            promote: self.promote.clone(),
+            shifts: self.shifts.clone(),
+            expected_loss: self.expected_loss,
+            ..whole_move(&self.to)
+        };
         match self.kind {
             Kind::FailOver => Verdict::FailOver(to),
             Kind::SwitchOver => Verdict::SwitchOver(to),
             Kind::FailBack => Verdict::FailBack(to),
             Kind::Rebalance => Verdict::Rebalance(self.shares.clone()),
             Kind::Run => self.invocation.clone().map_or(Verdict::Hold, Verdict::Run),
-            Kind::Reapply | Kind::Fence => Verdict::Hold,
+            Kind::Fence => Verdict::Fence(self.fence.clone()),
+            Kind::Reapply => Verdict::Hold,
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::capacity::Capacity;
+use crate::clusters::Clusters;
 use crate::contract::{Millis, Severity, Share, Strategy};
 use crate::desk::{Desk, Timer, Turn};
 use crate::event::{Effect, Event, Moment};
@@ -27,6 +28,7 @@ pub struct Kernel {
     pub(crate) state: State,
     pub(crate) desk: Desk,
     pub(crate) capacity: Capacity,
+    pub(crate) clusters: Clusters,
     pub(crate) recovered: bool,
     services: HashMap<String, ServiceId>,
     edges: Vec<Edge>,
@@ -51,6 +53,7 @@ impl Kernel {
             sensing: Sensing::new(&fleet, now),
             desk: Desk::new(&fleet),
             capacity: Capacity::count(&fleet, &State::default()),
+            clusters: Clusters::new(&fleet),
             services: index(&fleet),
             state: State::default(),
             recovered: false,
@@ -80,6 +83,7 @@ impl Kernel {
         self.resume_runs(&mut turn);
         self.resend_all(&mut turn);
         self.watch(&mut turn);
+        self.watch_clusters(&mut turn);
         for question in self.state.open_questions() {
             if let Some(due) = question.expires {
                 self.desk.timers.insert((due, Timer::Expire(question.id)));
@@ -102,7 +106,7 @@ impl Kernel {
                 self.take_edges(now, effects);
             }
             Event::Tick => self.tick(now, effects),
-            Event::Sampled { cluster, result } => self.sampled(cluster, result, now, effects),
+            Event::Sampled { cluster, begun, result } => self.sampled(cluster, begun, result, now, effects),
             Event::LeaseEnds { run, ends } => self.lease_ends(run, ends, now, effects),
             Event::Decided { ticket, service, answer } => self.decided(ticket, service, answer, now, effects),
             Event::Stepped { run, step, outcome } => self.stepped(run, step, outcome, now, effects),
@@ -285,12 +289,14 @@ impl Kernel {
         self.count_all(&mut turn);
         let fresh = Sensing::new(&fleet, now);
         self.sensing = std::mem::replace(&mut self.sensing, fresh).carry_over(&self.fleet, &fleet, now);
+        self.clusters = std::mem::take(&mut self.clusters).carry_over(&self.fleet, &fleet);
         self.services = index(&fleet);
         self.desk.renew(&fleet);
         self.fleet = fleet;
         self.capacity = Capacity::count(&self.fleet, &self.state);
         self.declare(&mut turn);
         self.watch(&mut turn);
+        self.watch_clusters(&mut turn);
         self.service_ids().for_each(|id| self.ask(&mut turn, id));
         turn.finish_recorded(Cause::FleetChanged, effects);
     }

@@ -5,7 +5,7 @@
 
 use crate::contract::{Reason, Share, State, Status, Strategy};
 use crate::desk::Turn;
-use crate::event::{Accepted, Action, Command, Effect, Moment, Refused, RunId};
+use crate::event::{Accepted, Command, Effect, Moment, Refused, RunId};
 use crate::fleet::ServiceId;
 use crate::guard::{Judged, Kind, Origin, Proposal};
 use crate::kernel::Kernel;
@@ -67,15 +67,20 @@ impl Kernel {
                 Ok(blank.sharing(&shares, &known.life.home))
             }
             Command::Failover { to, .. } | Command::Switchover { to, .. } => {
-                let best = || self.best_target(id, now).ok_or_else(|| nowhere(name));
+                let lost = matches!(command, Command::Failover { .. }) && self.is_lost(id, now);
+                let kind = if lost { Kind::FailOver } else { Kind::SwitchOver };
+                let accept_loss = if let Command::Failover { accept_loss, .. } = command { *accept_loss } else { None };
+                let blank = Proposal { accept_loss, ..blank };
+                let best = || self.best_target(id, kind, &blank, now).ok_or_else(|| nowhere(name));
                 let to = to.clone().map_or_else(best, Ok)?;
-                let kind = if self.is_lost(id, now) { Kind::FailOver } else { Kind::SwitchOver };
-                Ok(blank.moving(kind, &whole_move(&to)))
+                Ok(self.with_data(blank.moving(kind, &whole_move(&to)), now))
             }
-            Command::Failback { to: Some(to), .. } => Ok(blank.moving(Kind::FailBack, &whole_move(to))),
+            Command::Failback { to: Some(to), .. } => {
+                Ok(self.with_data(blank.moving(Kind::FailBack, &whole_move(to)), now))
+            }
             Command::Failback { .. } => {
                 let (shares, to) = (known.life.home.clone(), known.life.home_site().to_owned());
-                Ok(Proposal { kind: Kind::FailBack, shares, to, ..blank })
+                Ok(self.with_data(Proposal { kind: Kind::FailBack, shares, to, ..blank }, now))
             }
             _ => Ok(Proposal { kind: Kind::Reapply, ..blank }),
         }
@@ -85,22 +90,23 @@ impl Kernel {
         self.service_id(name).ok_or_else(|| usage("service", &format!("no service {name} is declared")))
     }
 
+    /// Its site does not answer, or its primary does not.
     fn is_lost(&self, id: ServiceId, now: Moment) -> bool {
         let active = self.service_state(id).and_then(|known| self.site_id(&known.life.active));
-        active.is_none_or(|site| self.sensing.consensus(id, site, now).status == Status::Unhealthy)
+        let site_lost = active.is_none_or(|site| self.sensing.consensus(id, site, now).status == Status::Unhealthy);
+        site_lost || self.primary_is_silent(id, now)
     }
 
     /// The best other place that the guard would let a person choose: by rank.
-    pub(crate) fn best_target(&self, id: ServiceId, now: Moment) -> Option<String> {
+    fn best_target(&self, id: ServiceId, kind: Kind, blank: &Proposal, now: Moment) -> Option<String> {
         let known = self.service_state(id)?;
         let mut places: Vec<_> = self.fleet.services[id.at()].places.iter().map(|place| place.site).collect();
         places.sort_by_key(|site| self.fleet.sites[site.at()].rank);
         let names = places.into_iter().map(|site| self.fleet.sites[site.at()].name.clone());
         let mut others = names.filter(|name| known.life.share(name) < 100);
         others.find(|name| {
-            let origin = Origin::Person(String::new());
-            let proposal = Proposal::blank(id, known).moving(Kind::SwitchOver, &whole_move(name));
-            self.guard(&Proposal { origin, ..proposal }, now) == Judged::Go
+            let proposal = self.with_data(blank.clone().moving(kind, &whole_move(name)), now);
+            self.guard(&proposal, now) == Judged::Go
         })
     }
 
@@ -240,11 +246,7 @@ impl Kernel {
             return Err(guard_says("point-of-no-return", text));
         }
         for step in 0..run.steps.len() {
-            let waits = matches!(
-                run.steps[step].action,
-                Action::Hold { .. } | Action::AwaitHealthy { .. } | Action::Confirm { .. }
-            );
-            if waits && run.steps[step].state.status == StepStatus::Running {
+            if run.steps[step].action.waits() && run.steps[step].state.status == StepStatus::Running {
                 self.end_step(turn, id, step, StepEvent::Failed, &format!("{by} turned the run back"));
             }
             if run.steps[step].state.status == StepStatus::Unknown {

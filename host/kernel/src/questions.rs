@@ -5,9 +5,9 @@
 
 use crate::contract::{self, Decision, Reason, Severity, Verdict};
 use crate::desk::{Timer, Turn};
-use crate::event::{Accepted, QuestionId, Refused, Revision};
+use crate::event::{Accepted, Moment, QuestionId, Refused, Revision};
 use crate::fleet::ServiceId;
-use crate::guard::{Origin, Proposal};
+use crate::guard::{Kind, Origin, Proposal};
 use crate::kernel::Kernel;
 use crate::record::Change;
 use crate::rules;
@@ -16,6 +16,9 @@ use crate::state::{About, Answer, Question, Ruling};
 
 /// A question of the guard's is put for this long, then it is asked anew if it is still worth it.
 const EXPIRES: contract::Millis = 3_600_000;
+
+/// A person who says yes to an estimated loss has said yes to what is lost until the proof is there.
+const UNTIL_PROOF: contract::Millis = 5_000;
 
 impl Kernel {
     /// A verdict that may not be carried out without a person becomes a question; the same one is asked once.
@@ -89,7 +92,7 @@ impl Kernel {
     fn same_question(&self, id: ServiceId, wanted: &[Verdict]) -> Option<QuestionId> {
         let name = &self.fleet.services[id.at()].name;
         let same = |question: &&Question| match &question.about {
-            About::Move { options, .. } => question.service == *name && options == wanted,
+            About::Move { options, .. } => question.service == *name && same_options(options, wanted),
             _ => false,
         };
         self.state.open_questions().find(same).map(|question| question.id)
@@ -171,7 +174,7 @@ impl Kernel {
                 )],
             });
         }
-        let proposal = self.approved(id, verdict, by, epoch)?;
+        let proposal = self.approved(id, verdict, by, epoch, turn.now)?;
         self.admit(&proposal, turn)?;
         let answer = Answer::Approved { by: by.into(), option };
         self.set(turn, rules::ANSWERED, Change::Answered { question: open.id, answer });
@@ -180,11 +183,28 @@ impl Kernel {
         Ok(Accepted { text, run: Some(run), question: Some(open.id) })
     }
 
-    fn approved(&self, id: ServiceId, verdict: &Verdict, by: &str, epoch: u64) -> Result<Proposal, Refused> {
+    fn approved(
+        &self,
+        id: ServiceId,
+        verdict: &Verdict,
+        by: &str,
+        epoch: u64,
+        now: Moment,
+    ) -> Result<Proposal, Refused> {
         let strategy = self.fleet.services[id.at()].strategy;
         let proposal = self.service_state(id).and_then(|known| Proposal::of(verdict, id, known, strategy));
         let proposal = proposal.ok_or_else(|| usage("verdict", "there is nothing to do"))?;
-        Ok(Proposal { origin: Origin::Person(by.into()), epoch, ..proposal })
+        let accept_loss = self.loss_accepted(&proposal, now);
+        Ok(Proposal { origin: Origin::Person(by.into()), epoch, accept_loss, ..proposal })
+    }
+
+    /// With the yes to a promotion goes the yes to what it was said to lose: so much, or nobody knows how much.
+    fn loss_accepted(&self, proposal: &Proposal, now: Moment) -> Option<contract::Millis> {
+        if proposal.kind != Kind::FailOver || proposal.promote.is_empty() {
+            return None;
+        }
+        let bound = self.bound_of(proposal, now).map(|bound| bound.max(proposal.expected_loss.unwrap_or(0)));
+        Some(bound.map_or(contract::Millis::MAX, |bound| bound.saturating_add(UNTIL_PROOF)))
     }
 
     /// A person says no: the same move is not asked about again for the length of the cooldown.
@@ -240,4 +260,13 @@ pub(crate) fn usage(code: &str, text: &str) -> Refused {
 
 fn no_option(option: usize, options: usize) -> Refused {
     usage("option", &format!("there is no option {option}; the question has {options}, counted from 0"))
+}
+
+/// An estimate that grows while nobody answers makes no other question of it.
+fn same_options(asked: &[Verdict], wanted: &[Verdict]) -> bool {
+    let bare = |verdict: &Verdict| match verdict.clone() {
+        Verdict::FailOver(to) => Verdict::FailOver(contract::Move { expected_loss: None, ..to }),
+        other => other,
+    };
+    asked.len() == wanted.len() && asked.iter().zip(wanted).all(|(a, b)| bare(a) == bare(b))
 }

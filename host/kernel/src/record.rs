@@ -13,8 +13,8 @@ use crate::event::{Command, Moment, QuestionId, Read, Revision, RunId, StepOutco
 use crate::rules::RuleNumber;
 use crate::saga::{Heading, StepState};
 use crate::state::{
-    Answer, Drift, Freeze, Incident, LastDecision, Life, Memo, Notice, Pause, Question, Readiness, RouteState, Run,
-    RunEnd, Tripped,
+    Answer, ClusterState, Drift, Freeze, Incident, LastDecision, Life, Memo, Notice, Pause, Question, Readiness,
+    RouteState, Run, RunEnd, Tripped,
 };
 
 /// One entry of the journal, without the chain's hashes, which are the store's.
@@ -85,6 +85,7 @@ pub enum Sensed {
     Consensus { service: String, site: String, from: Status, to: Status },
     Votes { service: String, site: String },
     Vantage { vantage: String, sound: bool, fresh: bool },
+    Cluster { cluster: String },
 }
 
 /// A decision with all that is needed to repeat it.
@@ -152,6 +153,10 @@ pub enum Change {
     Drift {
         service: String,
         drift: Option<Drift>,
+    },
+    Cluster {
+        cluster: String,
+        state: Box<ClusterState>,
     },
     /// None = the whole fleet.
     Pause {

@@ -33,6 +33,9 @@ rules! {
     21 DECISION "A policy's decision was weighed."
     22 HOLDS_COUNTED "Decisions equal to the last recorded one were counted."
     23 READINESS "What a move would need was checked, with a new result."
+    24 CLUSTER_SEEN "What a database's nodes say of it was compared with what is held of it."
+    25 NODE_OUTSIDE "A node is no standby any more: it is trusted again once it was made one."
+    26 NODE_REJOINED "A node was made a standby again."
 
     70 RUN_OPENED "A decision or an order became a run."
     71 STEP_STARTED "A step whose needs are met was started."
@@ -59,6 +62,10 @@ rules! {
     115 ROUTE_SEEN "The servers' answer was compared with what was last written."
     116 ROUTE_WRITTEN "A run changed where the name leads."
     117 PLUGIN_FAULT "A plugin misbehaved."
+    118 PROMOTED "A replica was made the primary."
+    119 SYNCHRONOUS "Whose word a commit waits for was changed: until it is read back, nobody may be promoted without loss."
+    120 DATA_CHECKED "The data itself was asked after a promotion."
+    121 DIVERGED "A returned primary has log that nobody else has."
 }
 
 /// The sentence of a rule.

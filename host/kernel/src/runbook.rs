@@ -7,15 +7,18 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::contract::{Endpoint, Fact, Invocation, Millis, Problem, Route, Share, Shift};
+use crate::contract::{Endpoint, Epoch, Fact, Invocation, Millis, Problem, Route, Share, Shift};
 use crate::event::Action;
-use crate::fleet::{Fleet, Service};
+use crate::fleet::{Cluster, Fleet, Service};
 use crate::guard::Kind;
 use crate::saga::StepState;
 use crate::state::Step;
 
 mod check;
+mod data;
 mod unfold;
+
+pub use data::REJOIN;
 
 /// Steps with what they need.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +45,27 @@ pub struct Occasion<'a> {
     pub ttl_seconds: u32,
     /// Arguments of a `run` verdict: placeholders beside `service`, `from` and `to`.
     pub arguments: &'a [Fact],
+    /// What is to be done to its database.
+    pub data: Option<DataOccasion<'a>>,
+}
+
+/// For what a runbook's steps on a database are.
+#[derive(Clone, Copy, Debug)]
+pub struct DataOccasion<'a> {
+    /// As declared.
+    pub cluster: &'a Cluster,
+    /// The node that is held to be the primary.
+    pub primary: &'a str,
+    /// The node to promote; none = the primary stays.
+    pub candidate: Option<&'a str>,
+    /// The primary is stopped cleanly, and becomes a standby at once.
+    pub planned: bool,
+    /// The nodes to stop, or to make standbys again.
+    pub nodes: &'a [String],
+    /// Nodes of which nothing is expected.
+    pub outside: &'a [String],
+    /// The run's.
+    pub epoch: Epoch,
 }
 
 /// A step as the file has it.
@@ -57,6 +81,7 @@ pub(crate) struct Template {
     route: bool,
     #[serde(default)]
     await_healthy: bool,
+    data: Option<data::Part>,
     hold: Option<String>,
     confirm: Option<String>,
     action: Option<String>,
@@ -74,6 +99,8 @@ pub(crate) struct Template {
     undo: Option<Undo>,
     #[serde(default)]
     point_of_no_return: bool,
+    #[serde(default)]
+    optional: bool,
     manual: Option<String>,
 }
 
@@ -120,32 +147,43 @@ impl Runbook {
         check::undeclared(&self.steps, fleet)
     }
 
-    /// The runbook that a service uses for a kind of change: its own, else the built-in one.
+    /// The runbook that a service uses for a kind of change: its own, else the built-in one, which is another for services with
+    /// a database.
     pub fn for_service(fleet: &Fleet, service: &Service, kind: Kind) -> Result<(String, Runbook), Vec<Problem>> {
         match service.runbooks.get(kind.name()) {
             Some(own) => Ok((own.clone(), Runbook::named(fleet, own)?)),
-            None => Ok((kind.name().to_owned(), Runbook::built_in(kind)?)),
+            None => Ok((kind.name().to_owned(), Runbook::built_in(kind, service.cluster.is_some())?)),
         }
     }
 
-    /// A runbook of the fleet file.
+    /// A runbook of the fleet file; or the built-in one that makes a node a standby again.
     pub fn named(fleet: &Fleet, name: &str) -> Result<Runbook, Vec<Problem>> {
+        if name == REJOIN && !fleet.runbooks.contains_key(name) {
+            return Runbook::of_text(name, include_str!("runbook/rejoin.toml"));
+        }
         let missing = || vec![Problem { at: name.to_owned(), text: "the fleet file has no such runbook".into() }];
         Runbook::parse(fleet.runbooks.get(name).ok_or_else(missing)?)
     }
 
     /// The default for a kind of change.
-    pub fn built_in(kind: Kind) -> Result<Runbook, Vec<Problem>> {
+    pub fn built_in(kind: Kind, data: bool) -> Result<Runbook, Vec<Problem>> {
         let text = match kind {
+            Kind::FailOver if data => include_str!("runbook/fail-over-data.toml"),
+            Kind::SwitchOver | Kind::FailBack if data => include_str!("runbook/switch-over-data.toml"),
+            Kind::Fence => include_str!("runbook/fence.toml"),
             Kind::FailOver => include_str!("runbook/fail-over.toml"),
             Kind::SwitchOver => include_str!("runbook/switch-over.toml"),
             Kind::FailBack => include_str!("runbook/fail-back.toml"),
             Kind::Rebalance => include_str!("runbook/rebalance.toml"),
             Kind::Reapply => include_str!("runbook/reapply.toml"),
-            Kind::Run | Kind::Fence => "step = []",
+            Kind::Run => "step = []",
         };
+        Runbook::of_text(kind.name(), text)
+    }
+
+    fn of_text(name: &str, text: &str) -> Result<Runbook, Vec<Problem>> {
         let table: toml::Table =
-            text.parse().map_err(|error| vec![Problem { at: kind.name().into(), text: format!("{error}") }])?;
+            text.parse().map_err(|error| vec![Problem { at: name.into(), text: format!("{error}") }])?;
         Runbook::parse(&table)
     }
 
@@ -156,9 +194,12 @@ impl Runbook {
 
     /// Whether it changes anything outside: a plan of waits alone moves nothing.
     pub fn acts(&self, service: &Service) -> bool {
-        self.steps
-            .iter()
-            .any(|step| step.action.is_some() || step.command.is_some() || step.route && service.route.is_some())
+        self.steps.iter().any(|step| {
+            step.action.is_some()
+                || step.command.is_some()
+                || step.data.is_some()
+                || step.route && service.route.is_some()
+        })
     }
 
     /// Whether it leads traffic elsewhere.
@@ -194,9 +235,11 @@ pub fn describe(action: &Action) -> String {
         Action::CatchUp { cluster, node, source } => format!("let node {node} of {cluster} catch up with {source}"),
         Action::Promote { cluster, node } => format!("make node {node} the primary of {cluster}"),
         Action::Rejoin { cluster, node, primary } => format!("make node {node} of {cluster} follow {primary}"),
-        Action::SetSynchronous { cluster, set } if set.wait_for == 0 => format!("commits of {cluster} wait for nobody"),
-        Action::SetSynchronous { cluster, set } => {
-            format!("commits of {cluster} wait for {} of {}", set.wait_for, set.nodes.join(", "))
+        Action::SetSynchronous { cluster, node, set } if set.wait_for == 0 => {
+            format!("commits on node {node} of {cluster} wait for nobody")
+        }
+        Action::SetSynchronous { cluster, node, set } => {
+            format!("commits on node {node} of {cluster} wait for {} of {}", set.wait_for, set.nodes.join(", "))
         }
         Action::VerifyData { cluster, node, checks } => format!("ask node {node} of {cluster} {} checks", checks.len()),
         Action::AwaitProof { cluster, node } => {

@@ -73,7 +73,8 @@ impl StepStatus {
             (S::Running, E::Succeeded) => Ok(S::Done),
             (S::Running, E::Failed) => Ok(S::Failed),
             (S::Running, E::OutcomeUnknown) => Ok(S::Unknown),
-            (S::Done | S::Undoing, E::UndoStarted) => Ok(S::Undoing),
+            // What may have happened, and was done without, is undone as well.
+            (S::Done | S::Unknown | S::Undoing, E::UndoStarted) => Ok(S::Undoing),
             (S::Undoing, E::UndoSucceeded) => Ok(S::Undone),
             // Repeating an undo under its key is safe, so an undo has no unknown: it is tried again until it is stuck.
             (S::Undoing, E::UndoFailed) => Ok(S::Stuck),
@@ -130,6 +131,8 @@ pub struct Shape {
     pub retries: u32,
     pub undoable: bool,
     pub point_of_no_return: bool,
+    /// The run goes on without it.
+    pub optional: bool,
 }
 
 /// Which way a run goes.
@@ -262,14 +265,16 @@ impl StepState {
 }
 
 fn forward(shapes: &[Shape], states: &[StepState], now: Millis) -> Next {
-    if let Some(lost) = states.iter().position(StepState::given_up) {
+    let lost = |step: &usize| states[*step].given_up() && !shapes[*step].optional;
+    if let Some(lost) = (0..states.len()).find(lost) {
         return after_failure(shapes, states, lost, now);
     }
     let ready: Vec<usize> = (0..states.len()).filter(|&step| may_start(shapes, states, step, now)).collect();
     if !ready.is_empty() {
         return Next::Start(ready);
     }
-    if states.iter().all(is_settled) { Next::CloseDone } else { Next::Wait }
+    let settled = |step| is_settled(&shapes[step], &states[step]);
+    if (0..states.len()).all(settled) { Next::CloseDone } else { Next::Wait }
 }
 
 /// A step is given up: those beside it come to a definite end first, then the run turns back, or rests.
@@ -287,11 +292,15 @@ fn back(shapes: &[Shape], states: &[StepState], now: Millis) -> Next {
     if let Some(wait) = definite_first(states, now) {
         return wait;
     }
-    if let Some(lost) = states.iter().position(|s| matches!(s.status, StepStatus::Unknown | StepStatus::Stuck)) {
+    let open = |step: &usize| match states[*step].status {
+        StepStatus::Unknown => !shapes[*step].optional,
+        status => status == StepStatus::Stuck,
+    };
+    if let Some(lost) = (0..states.len()).find(open) {
         return Next::Rest(lost);
     }
     let last = (0..states.len())
-        .filter(|&step| states[step].status == StepStatus::Done && shapes[step].undoable)
+        .filter(|&step| matches!(states[step].status, StepStatus::Done | StepStatus::Unknown) && shapes[step].undoable)
         .max_by_key(|&step| states[step].done_as);
     last.map_or(Next::CloseUndone, Next::Undo)
 }
@@ -316,14 +325,14 @@ fn definite_first(states: &[StepState], now: Millis) -> Option<Next> {
 fn may_start(shapes: &[Shape], states: &[StepState], step: usize, now: Millis) -> bool {
     let state = &states[step];
     match state.status {
-        StepStatus::Pending => shapes[step].needs.iter().all(|&need| is_settled(&states[need])),
+        StepStatus::Pending => shapes[step].needs.iter().all(|&need| is_settled(&shapes[need], &states[need])),
         StepStatus::Failed | StepStatus::Unknown => state.due.is_some_and(|due| due <= now),
         _ => false,
     }
 }
 
-fn is_settled(state: &StepState) -> bool {
-    matches!(state.status, StepStatus::Done | StepStatus::Skipped)
+fn is_settled(shape: &Shape, state: &StepState) -> bool {
+    matches!(state.status, StepStatus::Done | StepStatus::Skipped) || shape.optional && state.given_up()
 }
 
 /// 1 s, 2 s, 4 s … at most a minute.

@@ -69,7 +69,7 @@ impl Kernel {
             vantages: self.vantages_through(lens),
             sites: places.into_iter().map(|place| self.site_view(id, place, known, lens)).collect(),
             route: known.route.as_ref().map(|route| told_route(service, known, route, lens.now)),
-            cluster: None,
+            cluster: self.cluster_picture(id, lens),
             dependencies: service.depends_on.iter().filter_map(|on| self.dependency(*on, lens)).collect(),
             moves: past_moves(known, lens.now),
             in_maintenance: self.in_maintenance(id, lens.now),
@@ -111,7 +111,7 @@ impl Kernel {
         }
     }
 
-    fn observations_through(&self, id: ServiceId, site: SiteId, lens: Lens) -> Vec<Observation> {
+    pub(crate) fn observations_through(&self, id: ServiceId, site: SiteId, lens: Lens) -> Vec<Observation> {
         let mut seen = self.sensing.observations(&self.fleet, id, site, lens.now);
         let probe = &self.fleet.services[id.at()].probe;
         for observation in seen.iter_mut().filter(|_| lens.lost == Some(site)) {

@@ -12,17 +12,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::contract::{self, Decision, Endpoint, Epoch, Message, Millis, Move, Reason, Share, Verdict, Veto};
+use crate::contract::{
+    self, Decision, Endpoint, Epoch, Message, Millis, Move, Proof, Reason, Share, SyncSet, Verdict, Veto,
+};
 use crate::event::{Action, Moment, QuestionId, Revision, RunId};
 use crate::saga::{Heading, Shape, StepState};
 
 /// The form of [`State::hash`]: changes whenever the state gains or loses a field.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The journaled half of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     pub services: BTreeMap<String, ServiceState>,
+    #[serde(default)]
+    pub clusters: BTreeMap<String, ClusterState>,
     pub runs: BTreeMap<RunId, Run>,
     pub questions: BTreeMap<QuestionId, Question>,
     /// Messages not known to have reached their channel, by key and channel.
@@ -67,6 +71,41 @@ pub struct Life {
     /// Where it should be.
     pub home: Vec<Share>,
     pub epoch: Epoch,
+}
+
+/// What is held of a database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ClusterState {
+    /// The node that is held to be the primary.
+    pub primary: String,
+    pub since: Moment,
+    /// The data's own name, the same on every node.
+    pub identity: Option<String>,
+    /// The newest that the primary was seen on.
+    pub timeline: Option<u64>,
+    /// Whose word its commits wait for, as found or set; none while it changes: then nobody is promoted without loss.
+    pub published: Option<SyncSet>,
+    /// Nodes that have to be made standbys again before anything is expected of them.
+    #[serde(default)]
+    pub outside: BTreeMap<String, Outside>,
+    /// Checks of the data that failed after the last promotion: nothing moves home before a person has looked.
+    #[serde(default)]
+    pub unsound: Option<String>,
+}
+
+/// Why a node is no standby, and what it has that nobody else has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outside {
+    pub since: Moment,
+    pub why: String,
+    /// That it acknowledges nothing, if somebody has stopped it.
+    #[serde(default)]
+    pub proof: Option<Proof>,
+    /// Bytes of log beyond where the others left it.
+    #[serde(default)]
+    pub diverged_bytes: Option<u64>,
 }
 
 /// Where its name leads, as last written by a run or adopted.
@@ -202,10 +241,34 @@ pub struct Run {
     pub opened: Moment,
     #[serde(default)]
     pub closed: Option<Moment>,
+    /// What it does to a database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataMove>,
     pub heading: Heading,
     #[serde(default)]
     pub end: Option<RunEnd>,
     pub steps: Vec<Step>,
+}
+
+/// What a run does to a database, and what was known when it began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DataMove {
+    pub cluster: String,
+    /// The primary before.
+    pub from: String,
+    /// The primary after; none = it stays.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// When the primary was last seen to answer.
+    #[serde(default)]
+    pub contact: Option<Moment>,
+    /// What might be lost, as it looked then.
+    #[serde(default)]
+    pub loss_bound: Option<Millis>,
+    /// What a person has accepted to lose.
+    #[serde(default)]
+    pub accept_loss: Option<Millis>,
 }
 
 /// One step of a run.
@@ -222,6 +285,9 @@ pub struct Step {
     pub undo: Option<Action>,
     #[serde(default)]
     pub point_of_no_return: bool,
+    /// The run goes on without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
     /// The command that a person would type instead.
     #[serde(default)]
     pub manual: String,
@@ -377,9 +443,9 @@ impl Run {
         self.steps.iter().map(|step| step.state.clone()).collect()
     }
 
-    /// Whether traffic changes place.
+    /// Whether traffic or data changes place.
     pub fn moves(&self) -> bool {
-        !same_shares(&self.shares, &self.shares_before)
+        !same_shares(&self.shares, &self.shares_before) || self.data.as_ref().is_some_and(|data| data.to.is_some())
     }
 }
 
@@ -392,6 +458,7 @@ impl Step {
             retries: self.retries,
             undoable: self.undo.is_some(),
             point_of_no_return: self.point_of_no_return,
+            optional: self.optional,
         }
     }
 }

@@ -95,6 +95,8 @@ proptest! {
 fn a_person_passes_what_protects_from_automation_and_nothing_else() {
     let passed: Vec<&str> = GUARDS.iter().filter(|guard| guard.person_passes).map(|guard| guard.name).collect();
     let automation = [
+        "sound-data",
+        "site-heard",
         "warming-up",
         "paused",
         "frozen",

@@ -11,7 +11,7 @@ fn problems(text: &str) -> Vec<String> {
 
 #[test]
 fn every_mistake_is_named_with_its_step() {
-    let all = "does exactly one of: check-ready, route, await-healthy, hold, confirm, action, command";
+    let all = "does exactly one of: check-ready, route, await-healthy, data, hold, confirm, action, command";
     let cases = [
         ("[[step]]\nname = \"a\"\nroute = true", vec![]),
         ("[[step]]\nname = \"a\"", vec![format!("step a: {all}")]),

@@ -10,7 +10,7 @@ use tidegate_kernel::contract::Timestamp;
 use tidegate_kernel::event::RunId;
 use tidegate_kernel::record::{Cause, Change, Record, Sensed};
 use tidegate_kernel::rules;
-use tidegate_kernel::state::{RunEnd, State};
+use tidegate_kernel::state::{ClusterState, RunEnd};
 use tidegate_kernel::view::{question_name, run_name};
 
 use crate::cli::console::Console;
@@ -314,6 +314,7 @@ fn cause(cause: &Cause) -> (String, Tone) {
             if *fresh { "heard" } else { "silent" },
             if *sound { "sound" } else { "cut off" }
         )),
+        Cause::Sensed(Sensed::Cluster { cluster }) => plain(format!("{cluster}: its nodes were looked at")),
         Cause::Decided(decided) => match &decided.result {
             Ok(decision) => {
                 plain(format!("{}: {} [{}]", decided.service, explain::verdict(&decision.verdict), decision.analysis))
@@ -347,6 +348,7 @@ fn changed(change: &Change) -> Option<(String, Tone)> {
         Change::Life { service, life } => {
             Some((format!("{service} is {} at {}", life.state, life.active), Tone::Title))
         }
+        Change::Cluster { cluster, state } => Some((held(cluster, state), Tone::Plain)),
         Change::RunOpened { run } => Some((format!("run {} {} → {}", run_name(run.id), run.from, run.to), Tone::Title)),
         Change::RunClosed { run, end, .. } => Some(match end {
             RunEnd::Done => (format!("run {} is done", run_name(*run)), Tone::Good),
@@ -362,6 +364,12 @@ fn changed(change: &Change) -> Option<(String, Tone)> {
         Change::Step { state, .. } if !state.text.is_empty() => Some((state.text.clone(), Tone::Plain)),
         _ => None,
     }
+}
+
+fn held(cluster: &str, state: &ClusterState) -> String {
+    let outside: Vec<_> = state.outside.keys().map(String::as_str).collect();
+    let outside = if outside.is_empty() { String::new() } else { format!(", not counted: {}", outside.join(", ")) };
+    format!("{cluster}: {} is the primary{outside}", state.primary)
 }
 
 fn order(command: &tidegate_kernel::event::Command) -> String {
@@ -417,6 +425,8 @@ impl OfService {
             Change::Asked { question } => question.service == self.service,
             Change::Incident { incident } => incident.services.contains(&self.service),
             Change::Brake { .. } | Change::Freeze { .. } => true,
+            // Which service a cluster belongs to, only the fleet file knows; the runs that change it are the service's own.
+            Change::Cluster { .. } => false,
             Change::Answered { .. } | Change::IncidentsSeen | Change::Tell { .. } | Change::Told { .. } => false,
         }
     }

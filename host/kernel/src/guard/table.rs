@@ -2,6 +2,7 @@
 //!
 //! Each looks at one thing and says for an operator what is in the way.
 
+use super::data::{candidate, loss_bound, site_heard, sound_data, standby_quorum, whole};
 use super::{Autonomy, Mode, Run, Share, SiteId, Status, capacity, saga, same_shares};
 use super::{DEPENDENCY_LAG, DEPENDENCY_PATIENCE, Guard, Kind, LATER, SOON, Said, Scene};
 use crate::rules::RuleNumber;
@@ -16,7 +17,7 @@ const fn automatic(number: RuleNumber, name: &'static str, check: fn(&Scene) -> 
 
 /// Every rule of the guard.
 pub const GUARDS: &[Guard] = &[
-    bound(30, "needs-cluster", needs_cluster),
+    bound(30, "needs-cluster", whole),
     bound(31, "observe-only", observe_only),
     bound(32, "move-under-way", move_under_way),
     bound(33, "stale-epoch", stale_epoch),
@@ -27,6 +28,11 @@ pub const GUARDS: &[Guard] = &[
     bound(38, "capacity", room),
     bound(39, "name-without-answer", name_without_answer),
     bound(40, "runbook-listed", runbook_listed),
+    bound(54, "candidate", candidate),
+    bound(55, "standby-quorum", standby_quorum),
+    bound(56, "loss-bound", loss_bound),
+    automatic(57, "sound-data", sound_data),
+    automatic(58, "site-heard", site_heard),
     automatic(41, "warming-up", warming_up),
     automatic(42, "paused", paused),
     automatic(43, "frozen", frozen),
@@ -42,21 +48,16 @@ pub const GUARDS: &[Guard] = &[
     automatic(53, "approval", approval),
 ];
 
-fn hold(text: impl Into<String>) -> Option<Said> {
+pub(super) fn hold(text: impl Into<String>) -> Option<Said> {
     Some(Said { text: text.into(), ask: false, wait: None })
 }
 
-fn hold_for(wait: u64, text: impl Into<String>) -> Option<Said> {
+pub(super) fn hold_for(wait: u64, text: impl Into<String>) -> Option<Said> {
     Some(Said { text: text.into(), ask: false, wait: Some(wait) })
 }
 
-fn ask(text: impl Into<String>) -> Option<Said> {
+pub(super) fn ask(text: impl Into<String>) -> Option<Said> {
     Some(Said { text: text.into(), ask: true, wait: None })
-}
-
-fn needs_cluster(scene: &Scene) -> Option<Said> {
-    let text = "it would promote or fence database nodes, which this version leaves to its operators";
-    if scene.proposal.needs_cluster { hold(text) } else { None }
 }
 
 fn observe_only(scene: &Scene) -> Option<Said> {
@@ -99,7 +100,8 @@ fn target_declared(scene: &Scene) -> Option<Said> {
     if let Some(stray) = stray {
         return hold(format!("{} has no place at {}", scene.service.name, stray.site));
     }
-    let stays = same_shares(&scene.proposal.shares, &scene.known.life.shares);
+    // A primary may move between two nodes of one site.
+    let stays = same_shares(&scene.proposal.shares, &scene.known.life.shares) && scene.proposal.promote.is_empty();
     if stays && scene.proposal.kind.changes_place() { hold("that is where it already is") } else { None }
 }
 
@@ -158,7 +160,8 @@ fn name_without_answer(scene: &Scene) -> Option<Said> {
 
 fn runbook_listed(scene: &Scene) -> Option<Said> {
     let wanted = &scene.proposal.invocation.as_ref()?.runbook;
-    if scene.service.runbooks.values().any(|listed| listed == wanted) {
+    let own = wanted == crate::runbook::REJOIN && scene.service.cluster.is_some();
+    if own || scene.service.runbooks.values().any(|listed| listed == wanted) {
         return None;
     }
     hold(format!("the runbook {wanted} is not listed for {}", scene.service.name))
@@ -198,7 +201,11 @@ fn maintenance(scene: &Scene) -> Option<Said> {
     if open { hold_for(60_000, "a maintenance window is open") } else { None }
 }
 
+/// What moves neither traffic nor data need not wait.
 fn cooldown(scene: &Scene) -> Option<Said> {
+    if !scene.proposal.kind.changes_place() {
+        return None;
+    }
     let ended = scene.known.moves.first()?;
     let left = (ended.finished.mono + scene.service.cooldown).saturating_sub(scene.now.mono);
     if left == 0 { None } else { hold_for(left, "the last move ended less than the cooldown ago") }
@@ -257,13 +264,20 @@ fn evidence(scene: &Scene) -> Option<Said> {
     if consensus.status != Status::Unhealthy {
         return ask(format!("the vantage points say {}, not unhealthy", consensus.status));
     }
+    if scene.service.cluster.is_some() && consensus.expected < 3 {
+        return ask("data moves by itself only where three failure domains look");
+    }
     if consensus.voting < 2 && !scene.service.one_domain_suffices {
         return ask("only one failure domain says so, and the fleet file does not let one suffice");
     }
     None
 }
 
+/// For data this host computes the bound itself: see `loss-bound`.
 fn loss(scene: &Scene) -> Option<Said> {
+    if scene.service.cluster.is_some() {
+        return None;
+    }
     let (expected, allowed) = (scene.proposal.expected_loss?, scene.service.objectives.rpo);
     if expected <= allowed {
         return None;

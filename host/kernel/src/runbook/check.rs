@@ -51,7 +51,7 @@ fn of_step(steps: &[Template], at: usize) -> Vec<Problem> {
         }
     }
     if kinds(step) != 1 {
-        let all = "check-ready, route, await-healthy, hold, confirm, action, command";
+        let all = "check-ready, route, await-healthy, data, hold, confirm, action, command";
         problems.push(problem(step, &format!("does exactly one of: {all}")));
     }
     problems.extend(of_durations(step));
@@ -64,6 +64,7 @@ fn kinds(step: &Template) -> usize {
     flags.iter().filter(|flag| **flag).count()
         + usize::from(step.action.is_some())
         + usize::from(step.command.is_some())
+        + usize::from(step.data.is_some())
 }
 
 fn of_durations(step: &Template) -> Option<Problem> {

@@ -22,15 +22,15 @@ pub(super) fn unfold(templates: &[Template], occasion: &Occasion) -> Result<Vec<
 struct Unfolding<'a> {
     occasion: &'a Occasion<'a>,
     steps: Vec<Step>,
-    /// Template → the step that ends it.
-    ends: BTreeMap<String, usize>,
+    /// Template → the steps that end it.
+    ends: BTreeMap<String, Vec<usize>>,
 }
 
 impl Unfolding<'_> {
     /// One template: its approval, itself, its check. Returns what the next template needs by default.
     fn one(&mut self, template: &Template, before: Vec<usize>) -> Result<Vec<usize>, Problem> {
         let mut needs = match &template.needs {
-            Some(named) => named.iter().filter_map(|name| self.ends.get(name).copied()).collect(),
+            Some(named) => named.iter().filter_map(|name| self.ends.get(name)).flatten().copied().collect(),
             None => before,
         };
         if template.approval {
@@ -39,6 +39,8 @@ impl Unfolding<'_> {
         }
         if template.route {
             needs = self.shifts(template, needs);
+        } else if let Some(part) = template.data {
+            needs = self.data(template, part, needs);
         } else {
             needs = vec![self.itself(template, needs)?];
         }
@@ -47,10 +49,26 @@ impl Unfolding<'_> {
             let step = self.push(&format!("{}-check", template.name), action, needs, timeout(template));
             needs = vec![step];
         }
-        if let [end] = needs[..] {
-            self.ends.insert(template.name.clone(), end);
-        }
+        self.ends.insert(template.name.clone(), needs.clone());
         Ok(needs)
+    }
+
+    /// One step for each node that this part concerns; where it concerns none, whatever needs it needs what it would have.
+    fn data(&mut self, template: &Template, part: super::data::Part, needs: Vec<usize>) -> Vec<usize> {
+        let Some(occasion) = self.occasion.data else { return needs };
+        let several = super::data::steps(part, &occasion);
+        let alone = several.len() == 1;
+        let mut ends = Vec::new();
+        for call in several {
+            let name = if alone { template.name.clone() } else { format!("{}-{}", template.name, call.node) };
+            let at = self.push(&name, call.action, needs.clone(), timeout(template));
+            let step = &mut self.steps[at];
+            (step.retries, step.undo) = (template.retries, call.undo);
+            step.optional = template.optional || call.optional;
+            step.point_of_no_return = template.point_of_no_return;
+            ends.push(at);
+        }
+        if ends.is_empty() { needs } else { ends }
     }
 
     fn push(&mut self, name: &str, action: Action, needs: Vec<usize>, timeout: Millis) -> usize {
@@ -63,6 +81,7 @@ impl Unfolding<'_> {
             retries: 0,
             undo: None,
             point_of_no_return: false,
+            optional: false,
             state: StepState::default(),
         });
         self.steps.len() - 1
@@ -78,6 +97,7 @@ impl Unfolding<'_> {
         step.retries = template.retries;
         step.undo = undo;
         step.point_of_no_return = template.point_of_no_return;
+        step.optional = template.optional;
         if let Some(manual) = &template.manual {
             step.manual = fill(manual, self.occasion);
         }

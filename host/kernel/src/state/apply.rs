@@ -27,6 +27,7 @@ impl State {
             Change::Ready { service, readiness } => self.with(service, |s| s.readiness = Some(readiness.clone())),
             Change::Route { service, route } => self.with(service, |s| s.route = Some(route.clone())),
             Change::Drift { service, drift } => self.with(service, |s| s.drift.clone_from(drift)),
+            Change::Cluster { cluster, state } => drop(self.clusters.insert(cluster.clone(), (**state).clone())),
             Change::Pause { service: Some(service), pause } => self.with(service, |s| s.pause.clone_from(pause)),
             Change::Pause { service: None, pause } => self.paused.clone_from(pause),
             Change::Declined { service, to, until } => {

@@ -12,9 +12,16 @@ use tidegate_kernel::contract::{
 use tidegate_kernel::event::{
     Accepted, Action, Answered, Command, Effect, Event, Look, Moment, Refused, Revision, RunId, StepOutcome,
 };
-use tidegate_kernel::fleet::{Fleet, ServiceId, SiteId, VantageId, parse};
+use tidegate_kernel::fleet::{ClusterId, Fleet, ServiceId, SiteId, VantageId, parse};
 use tidegate_kernel::record::{Change, Record};
 use tidegate_kernel::state::{Ruling, ServiceState};
+
+#[path = "database.rs"]
+pub mod database;
+pub use database::Database;
+
+/// The database works, and is looked at, so often.
+const BEAT: Millis = 250;
 
 /// 2026-11-20 12:00 UTC, a Friday.
 const START: u64 = 1_795_176_000_000;
@@ -33,6 +40,12 @@ pub enum Write {
 }
 
 pub struct World {
+    /// Of the fleet's one cluster.
+    pub database: Option<Database>,
+    /// Who may hold a lease, as last told.
+    pub leads: Option<String>,
+    /// How long a lease lasts that was renewed a moment ago; none = nobody can tell.
+    pub lease: Option<Millis>,
     pub fleet: Fleet,
     pub kernel: Kernel,
     pub mono: Millis,
@@ -55,6 +68,8 @@ pub struct World {
     /// Calls of actions and commands, by key.
     pub called: Vec<(String, Action)>,
     pub call_outcomes: VecDeque<StepOutcome>,
+    /// After so many calls of a database, one is answered like this.
+    pub spoil: Option<(usize, StepOutcome)>,
     pub replies: Vec<Result<Accepted, Refused>>,
     pub sent: Vec<(String, String)>,
     pub blockers: Vec<Reason>,
@@ -218,6 +233,9 @@ fn share_out(told: &Situation) -> Decision {
 impl World {
     pub fn new(fleet: Fleet) -> World {
         let mut world = World {
+            database: None,
+            leads: None,
+            lease: Some(2_250),
             kernel: Kernel::new(fleet.clone(), moment(0, 0)),
             routes: first_routes(&fleet),
             fleet,
@@ -234,6 +252,7 @@ impl World {
             written: Vec::new(),
             called: Vec::new(),
             call_outcomes: VecDeque::new(),
+            spoil: None,
             replies: Vec::new(),
             sent: Vec::new(),
             blockers: Vec::new(),
@@ -287,9 +306,14 @@ impl World {
     }
 
     pub fn order(&mut self, command: Command) -> Result<Accepted, Refused> {
+        self.order_unheard(command);
+        self.replies.pop().expect("each order is answered")
+    }
+
+    /// An order whose answer may be lost in a crash.
+    pub fn order_unheard(&mut self, command: Command) {
         self.orders += 1;
         self.give(Event::Ordered { order: self.orders, by: "anna".into(), command });
-        self.replies.pop().expect("each order is answered")
     }
 
     pub fn give(&mut self, event: Event) {
@@ -303,9 +327,13 @@ impl World {
         while self.mono < end && !self.crashed {
             let second = self.mono / 1_000 * 1_000 + 1_000;
             let due = self.kernel.next_edge().unwrap_or(u64::MAX).max(self.mono + 1);
-            self.mono = second.min(due).min(end);
+            let beat = if self.database.is_some() { self.mono / BEAT * BEAT + BEAT } else { u64::MAX };
+            self.mono = second.min(due).min(beat).min(end);
             if self.mono == second {
                 self.look_round();
+            }
+            if self.mono == beat {
+                self.beat();
             }
             if self.kernel.next_edge().is_some_and(|due| due <= self.mono) {
                 self.give(Event::Tick);
@@ -338,9 +366,36 @@ impl World {
         }
     }
 
+    /// The database goes on for a moment, and is looked at.
+    fn beat(&mut self) {
+        let Some(database) = &mut self.database else { return };
+        database.work();
+        self.sample(ClusterId(0));
+        self.drain();
+    }
+
+    fn sample(&mut self, cluster: ClusterId) {
+        let Some(database) = &self.database else { return };
+        let (begun, result) = (self.mono, Ok(database.seen()));
+        self.events.push_back(Event::Sampled { cluster, begun, result });
+    }
+
+    fn look_at(&mut self, service: ServiceId, site: SiteId) {
+        if self.database.is_none() {
+            return;
+        }
+        for (at, vantage) in self.fleet.vantages.clone().iter().enumerate() {
+            let own = self.fleet.sites[vantage.site.at()].name.clone();
+            if !self.dead.contains(own.as_str()) {
+                self.look(VantageId(at as u16), service, site);
+            }
+        }
+    }
+
     fn look(&mut self, vantage: VantageId, service: ServiceId, site: SiteId) {
         let name = self.fleet.sites[site.at()].name.as_str();
-        let dead = self.dead.contains(name) || self.ill.contains(name);
+        let silent = self.database.as_ref().is_some_and(|database| database.silent_at(name));
+        let dead = self.dead.contains(name) || self.ill.contains(name) || silent;
         let outcome = if dead { Outcome::TimedOut } else { Outcome::Ok };
         let not_before = self.mono;
         let detail = String::new();
@@ -379,7 +434,14 @@ impl World {
                     let blockers = self.blockers.clone();
                     self.events.push_back(Event::ReadyChecked { service, blockers });
                 }
-                Effect::Probe { .. } | Effect::Sample { .. } | Effect::Lead { .. } | Effect::EndLease { .. } => {}
+                Effect::Probe { service, site } => self.look_at(service, site),
+                Effect::Sample { cluster } => self.sample(cluster),
+                Effect::Lead { primary, .. } => self.leads = primary,
+                Effect::EndLease { run, .. } => {
+                    self.leads = None;
+                    let ends = self.lease.map(|lease| self.mono + lease).ok_or_else(|| "no enforcer".to_owned());
+                    self.events.push_back(Event::LeaseEnds { run, ends });
+                }
                 Effect::Notify { key, channel, message } => {
                     self.sent.push((key.clone(), message.subject));
                     self.events.push_back(Event::Sent { key, channel, result: Ok(()) });
@@ -405,12 +467,26 @@ impl World {
         let outcome = match &action {
             Action::PointRoute { route, .. } => self.write(&call.key, route),
             Action::CheckReady { .. } => done("ready"),
+            _ if self.database.is_some() => {
+                self.called.push((call.key.clone(), action.clone()));
+                let outcome = self.database.as_mut().expect("it is there").perform(&action);
+                self.spoiled().unwrap_or(outcome)
+            }
             _ => {
                 self.called.push((call.key.clone(), action.clone()));
                 self.call_outcomes.pop_front().unwrap_or_else(|| done("called"))
             }
         };
         self.events.push_back(Event::Stepped { run, step, outcome });
+    }
+
+    fn spoiled(&mut self) -> Option<StepOutcome> {
+        let (left, outcome) = self.spoil.take()?;
+        if left == 0 {
+            return Some(outcome);
+        }
+        self.spoil = Some((left - 1, outcome));
+        None
     }
 
     fn write(&mut self, key: &str, route: &Route) -> StepOutcome {

@@ -1,0 +1,376 @@
+//! What becomes of data: promoted only with a proof, lost only as far as was allowed, and given back its place.
+
+#[path = "support/world.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the world")]
+mod world;
+
+use tidegate_kernel::contract::{Decision, Fact, Invocation, Move, Role, Situation, State, Status, Verdict};
+use tidegate_kernel::event::{Action, Command, QuestionId};
+use tidegate_kernel::saga::StepStatus;
+use tidegate_kernel::state::RunEnd;
+use world::*;
+
+fn orders(cluster: &str, service: &str) -> tidegate_kernel::fleet::Fleet {
+    let nodes: String = ["east", "west", "north"]
+        .iter()
+        .map(|site| format!("[cluster.orders.node.{site}]\nsite = \"{site}\"\n"))
+        .collect();
+    let service = shop(&format!("cluster = \"orders\"\n{service}"));
+    let service = service.replace(
+        "at.west =",
+        "at.north = { endpoint = \"shop-north\", target = { address = \"n:1\" }, load = 40 }\nat.west =",
+    );
+    fleet(&format!("[cluster.orders]\n{cluster}\n{nodes}\n{service}"))
+}
+
+fn world(cluster: &str, service: &str, wait_for: u32) -> World {
+    let mut world = World::new(orders(cluster, service));
+    world.database = Some(Database::new(wait_for));
+    world.policy = data_policy;
+    world.run(10_000);
+    world.timeline.clear();
+    world
+}
+
+fn synchronous() -> World {
+    world("synchronous = 1", "rpo = \"0s\"", 1)
+}
+
+fn asynchronous() -> World {
+    world("", "rpo = \"10s\"", 0)
+}
+
+fn database(world: &World) -> &Database {
+    world.database.as_ref().expect("a database")
+}
+
+/// Site, server and agent die.
+fn kill(world: &mut World, site: &'static str) {
+    world.dead.insert(site);
+    let database = world.database.as_mut().expect("a database");
+    database.die(site);
+    database.agentless.insert(site);
+}
+
+fn revive(world: &mut World, site: &'static str) {
+    world.dead.remove(site);
+    world.database.as_mut().expect("a database").agentless.remove(site);
+}
+
+/// Promotes the most advanced standby when the primary is silent, makes standbys of what is outside, goes home when home is a
+/// standby.
+fn data_policy(told: &Situation) -> Result<Decision, String> {
+    let cluster = told.cluster.as_ref().ok_or("no cluster")?;
+    let primary = cluster.facts.iter().find(|fact| fact.key == "primary").map(|fact| fact.value.clone());
+    let node = |id: &str| cluster.nodes.iter().find(|node| node.id == id);
+    let silent = primary.as_deref().and_then(node).is_some_and(|node| node.role == Role::Unknown);
+    let outside = cluster.nodes.iter().find(|node| node.facts.iter().any(|fact| fact.key == "outside"));
+    let active = told.sites.iter().find(|site| site.site == told.active_site).ok_or("no active site")?;
+    if matches!(told.state, State::FailingOver | State::FailingBack) {
+        return Ok(decision(Verdict::Hold, "on-the-way"));
+    }
+    if silent && active.consensus.status != Status::Unhealthy {
+        let again = vec![tidegate_kernel::contract::Look { site: told.active_site.clone(), node: None }];
+        return Ok(decision(Verdict::ProbeMore(again), "suspected"));
+    }
+    if silent {
+        let standbys = cluster.nodes.iter().filter(|node| node.role == Role::Replica && node.facts.is_empty());
+        let Some(best) = standbys.max_by_key(|node| node.received) else {
+            return Ok(decision(Verdict::Hold, "no-candidate"));
+        };
+        let loss = best.lag_at_contact.zip(best.contact_age).map(|(lag, age)| lag + age);
+        let to = Move { promote: vec![best.id.clone()], expected_loss: loss, ..to(&best.site) };
+        return Ok(decision(Verdict::FailOver(to), "dead-primary"));
+    }
+    if let Some(node) = outside.filter(|node| told.sites.iter().any(|s| s.site == node.site)) {
+        let arguments = vec![Fact { key: "node".into(), value: node.id.clone() }];
+        return Ok(decision(Verdict::Run(Invocation { runbook: "rejoin".into(), arguments }), "returned"));
+    }
+    let home = node(&told.preferred_site).filter(|node| node.upstream.is_some());
+    match home {
+        Some(home) if told.state == State::FailedOver => {
+            let to = Move { promote: vec![home.id.clone()], expected_loss: Some(0), ..to(&home.site) };
+            Ok(decision(Verdict::FailBack(to), "home-well"))
+        }
+        _ => Ok(decision(Verdict::Hold, "well")),
+    }
+}
+
+/// The proof that the last promotion rested on.
+fn proof(world: &World) -> String {
+    let runs = world.kernel.state().runs.values().rev();
+    let steps = runs.flat_map(|run| &run.steps);
+    let mut waited = steps.filter(|step| matches!(step.action, Action::AwaitProof { .. }));
+    let done = waited.find(|step| step.state.status == StepStatus::Done);
+    done.map_or_else(String::new, |step| step.state.text.split(':').next().unwrap_or_default().to_owned())
+}
+
+fn told(world: &World) -> String {
+    world.timeline.join("\n")
+}
+
+#[test]
+fn a_lost_synchronous_primary_is_replaced_on_the_word_of_its_standbys_and_nothing_is_lost() {
+    let mut world = synchronous();
+    kill(&mut world, "east");
+    world.run(20_000);
+    assert_eq!(database(&world).primaries().len(), 1, "{}", told(&world));
+    assert_ne!(world.shop().life.active, "east");
+    assert_eq!(proof(&world), "standby-quorum");
+    assert_eq!((database(&world).lost, database(&world).split), (0, 0));
+}
+
+#[test]
+fn a_crash_of_the_database_alone_is_proven_by_its_site() {
+    let mut world = synchronous();
+    world.database.as_mut().unwrap().die("east");
+    world.run(20_000);
+    assert_eq!(database(&world).primaries().len(), 1, "{}", told(&world));
+    assert!(["stopped", "standby-quorum"].contains(&proof(&world).as_str()), "{}", proof(&world));
+    assert_eq!(database(&world).lost, 0);
+}
+
+#[test]
+fn a_lost_asynchronous_primary_is_replaced_only_when_its_lease_is_over() {
+    let mut world = asynchronous();
+    kill(&mut world, "east");
+    let died = world.mono;
+    world.run(20_000);
+    assert_eq!(proof(&world), "lease", "{}", told(&world));
+    let run = world.kernel.state().runs.values().next().unwrap();
+    let started = run.steps.iter().find(|step| step.name == "promote").unwrap().state.started.unwrap();
+    assert!(started.mono >= died + world.lease.unwrap());
+    assert_eq!(world.leads.as_deref(), Some(database(&world).primaries()[0]));
+}
+
+#[test]
+fn nothing_is_promoted_when_too_few_of_the_set_are_reached() {
+    let mut world = synchronous();
+    kill(&mut world, "east");
+    world.database.as_mut().unwrap().die("west");
+    world.run(60_000);
+    assert_eq!(database(&world).primaries().len(), 0);
+    let ruling = format!("{:?}", world.shop().last.as_ref().unwrap().ruling);
+    assert!(ruling.contains("standby-quorum"), "{ruling}\n{}", told(&world));
+}
+
+#[test]
+fn without_a_proof_a_person_is_asked_and_their_word_is_on_the_record() {
+    let mut world = asynchronous();
+    world.lease = None;
+    kill(&mut world, "east");
+    world.run(25_000);
+    assert_eq!(database(&world).primaries().len(), 0, "{}", told(&world));
+    let question = world.kernel.state().open_questions().next().expect("a question").id;
+    world.order(Command::Approve { question, option: 0 }).unwrap();
+    world.run(10_000);
+    assert_eq!(database(&world).primaries().len(), 1, "{}", told(&world));
+    let held = &world.kernel.state().clusters["orders"];
+    assert_eq!(held.outside["east"].proof.as_ref().map(|proof| proof.kind.as_str()), Some("person"));
+}
+
+#[test]
+fn a_loss_over_the_rpo_is_asked_with_its_estimate_and_accepted_only_by_a_person() {
+    let mut world = world("", "rpo = \"100ms\"", 0);
+    kill(&mut world, "east");
+    world.run(20_000);
+    assert_eq!(database(&world).primaries().len(), 0, "{}", told(&world));
+    let question = world.kernel.state().open_questions().next().expect("a question");
+    assert!(question.reasons.iter().any(|reason| reason.code == "loss-bound"), "{question:?}");
+    let accept_loss = Some(60_000);
+    let order = Command::Failover { service: "shop".into(), to: Some("west".into()), accept_loss };
+    world.order(order).unwrap();
+    world.run(10_000);
+    assert_eq!(database(&world).primaries(), ["west"], "{}", told(&world));
+}
+
+#[test]
+fn a_switchover_loses_nothing_and_leaves_the_old_primary_as_a_standby() {
+    for mut world in [synchronous(), asynchronous()] {
+        world.order(Command::Switchover { service: "shop".into(), to: Some("west".into()) }).unwrap();
+        world.run(10_000);
+        let database = database(&world);
+        assert_eq!(database.primaries(), ["west"], "{}", told(&world));
+        assert_eq!((database.lost, database.split), (0, 0));
+        assert_eq!(database.servers["east"].upstream, Some("west"));
+        assert!(world.kernel.state().clusters["orders"].outside.is_empty());
+        assert_eq!(world.shop().life.active, "west");
+    }
+}
+
+#[test]
+fn a_candidate_that_lacks_the_last_bytes_is_not_promoted_and_the_old_primary_goes_on() {
+    let mut world = synchronous();
+    // It looked well a moment ago.
+    world.database.as_mut().unwrap().servers.get_mut("west").unwrap().log -= 50;
+    world.order(Command::Switchover { service: "shop".into(), to: Some("west".into()) }).unwrap();
+    world.run(5_000);
+    assert!(told(&world).contains("lacks the last 50 bytes"), "{}", told(&world));
+    assert_eq!(database(&world).primaries(), ["east"], "{}", told(&world));
+}
+
+#[test]
+fn a_returned_primary_becomes_a_standby_and_the_service_goes_home() {
+    let mut world = asynchronous();
+    kill(&mut world, "east");
+    world.run(30_000);
+    let server = world.database.as_mut().unwrap().servers.get_mut("east").unwrap();
+    (server.up, server.log) = (true, server.log + 500);
+    revive(&mut world, "east");
+    world.run(10_000);
+    assert!(
+        world.sent.iter().any(|(_, subject)| subject.contains("bytes of log that nobody else has")),
+        "{:?}",
+        world.sent
+    );
+    assert_eq!(database(&world).primaries().len(), 1, "{}", told(&world));
+    world.run(200_000);
+    assert_eq!(
+        (world.shop().life.state, database(&world).primaries()),
+        (State::Normal, vec!["east"]),
+        "{}",
+        told(&world)
+    );
+    assert_eq!(database(&world).lost, 0);
+}
+
+#[test]
+fn a_failed_check_of_the_data_alarms_and_keeps_the_service_from_going_home() {
+    let mut world = world("verify = [\"select true\"]", "rpo = \"10s\"", 0);
+    world.database.as_mut().unwrap().sound = false;
+    kill(&mut world, "east");
+    world.run(60_000);
+    revive(&mut world, "east");
+    world.run(300_000);
+    assert_eq!(world.shop().life.state, State::FailedOver, "{}", told(&world));
+    assert!(world.sent.iter().any(|(_, subject)| subject.contains("a check of the data failed")));
+    assert!(world.kernel.state().open_questions().any(|question| format!("{question:?}").contains("sound-data")));
+}
+
+#[test]
+fn a_move_that_names_no_node_is_held() {
+    let mut world = asynchronous();
+    world.policy = plain_policy;
+    kill(&mut world, "east");
+    world.run(20_000);
+    assert_eq!(database(&world).primaries().len(), 0);
+    assert!(format!("{:?}", world.shop().last).contains("needs-cluster"), "{:?}", world.shop().last);
+}
+
+#[test]
+fn the_agreed_primary_is_never_stopped_without_a_move() {
+    let mut world = asynchronous();
+    world.policy = |_| Ok(decision(Verdict::Fence(vec!["east".into()]), "mad"));
+    world.run(10_000);
+    world.order(Command::Pause { service: None, reason: "so that it is asked".into() }).unwrap();
+    world.order(Command::Resume { service: None }).unwrap();
+    assert_eq!(database(&world).primaries(), ["east"], "{}", told(&world));
+}
+
+/// What happens to a world, and when it is over.
+type Story = (&'static str, fn() -> World, fn(&mut World), fn(&World) -> bool);
+
+const STORIES: [Story; 4] = [
+    ("synchronous fail-over", synchronous, |world| kill(world, "east"), |world| world.shop().life.active != "east"),
+    ("asynchronous fail-over", asynchronous, |world| kill(world, "east"), |world| world.shop().life.active != "east"),
+    (
+        "switch-over",
+        synchronous,
+        |world| {
+            let order = Command::Switchover { service: "shop".into(), to: Some("west".into()) };
+            world.order_unheard(order);
+        },
+        |world| {
+            let ended =
+                |kind: &str| world.kernel.state().runs.values().any(|run| run.kind == kind && run.end.is_some());
+            ended("switch-over")
+        },
+    ),
+    (
+        "rejoin",
+        || {
+            let mut world = asynchronous();
+            kill(&mut world, "east");
+            world.run(30_000);
+            world
+        },
+        |world| revive(world, "east"),
+        |world| world.kernel.state().clusters["orders"].outside.is_empty(),
+    ),
+];
+
+/// One writable primary at the end, nothing stuck without a word, and in synchronous mode nothing lost.
+fn is_sound(world: &World, told: &str) {
+    let database = database(world);
+    let asked = world.kernel.state().open_questions().next().is_some();
+    assert!(database.primaries().len() == 1 || asked, "{told}");
+    assert!(database.primaries().len() <= 1 && database.split == 0, "{told}");
+    for run in world.kernel.state().open_runs() {
+        let asked = world.kernel.state().open_questions().any(|question| question.service == run.service);
+        assert!(asked, "run r{} is left over and nobody was told; {told}", run.id.0);
+    }
+    if world.fleet.clusters[0].wait_for > 0 {
+        assert_eq!(database.lost, 0, "{told}");
+    }
+    let ends: Vec<_> = world.kernel.state().runs.values().filter_map(|run| run.end.clone()).collect();
+    assert!(ends.iter().all(|end| matches!(end, RunEnd::Done | RunEnd::Undone)), "{told}");
+}
+
+#[test]
+fn a_crash_after_any_record_of_any_runbook_ends_with_one_primary() {
+    for (name, begin, happens, over) in STORIES {
+        let mut whole = begin();
+        let before = whole.journal.len();
+        happens(&mut whole);
+        whole.run(60_000);
+        assert!(over(&whole), "{name}:\n{}", told(&whole));
+        let after = whole.journal.len();
+        assert!(after > before + 4, "{name} has too few records to prove anything");
+        for crash in [Crash::BeforeEffects, Crash::AfterEffects] {
+            for at in before + 1..=after {
+                let mut world = begin();
+                world.crash_at = Some((at, crash));
+                happens(&mut world);
+                world.run(30_000);
+                world.say("the host dies");
+                world.restart();
+                world.run(120_000);
+                is_sound(&world, &format!("{name}, crash {crash:?} after record {at}:\n{}", told(&world)));
+                let asked = world.kernel.state().open_questions().next().is_some();
+                assert!(over(&world) || asked, "{name}, crash {crash:?} after record {at}:\n{}", told(&world));
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_call_fails_or_is_cut_off_there_is_one_primary_or_a_person_is_asked() {
+    use tidegate_kernel::contract::Failure;
+    use tidegate_kernel::event::StepOutcome;
+    for (name, begin, happens, _) in STORIES {
+        for spared in 0..14 {
+            for bad in [StepOutcome::Failed(Failure::Rejected("no".into())), StepOutcome::Unknown("cut off".into())] {
+                let mut world = begin();
+                // The database does what it is told; the answer to one call is another.
+                world.spoil = Some((spared, bad.clone()));
+                happens(&mut world);
+                world.run(180_000);
+                let told = format!("{name}, call {spared} answered {bad:?}:\n{}", told(&world));
+                let database = database(&world);
+                assert!(database.primaries().len() <= 1 && database.split == 0, "{told}");
+                let asked = world.kernel.state().open_questions().next().is_some();
+                assert!(database.primaries().len() == 1 || asked, "{told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_question_is_named_once() {
+    let mut world = asynchronous();
+    world.lease = None;
+    kill(&mut world, "east");
+    world.run(120_000);
+    let asked: Vec<QuestionId> = world.kernel.state().open_questions().map(|question| question.id).collect();
+    assert_eq!(asked.len(), 1, "{}", told(&world));
+}
