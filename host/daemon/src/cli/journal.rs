@@ -10,7 +10,7 @@ use tidegate_kernel::contract::Timestamp;
 use tidegate_kernel::event::RunId;
 use tidegate_kernel::record::{Cause, Change, Record, Sensed};
 use tidegate_kernel::rules;
-use tidegate_kernel::state::{ClusterState, RunEnd};
+use tidegate_kernel::state::{ClusterState, RunEnd, State};
 use tidegate_kernel::view::{question_name, run_name};
 
 use crate::cli::console::Console;
