@@ -13,7 +13,12 @@ use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tidegate_kernel::contract::Failure;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -26,10 +31,13 @@ type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sent = Result<(Response<WasiBody>, Io), Error>;
 
 /// Sends one instance's requests.
+#[derive(Clone)]
 pub(crate) struct Sender {
     pub(crate) gate: Arc<Gate>,
     pub(crate) tls: Arc<rustls::ClientConfig>,
     pub(crate) limits: Limits,
+    /// When the call ends that sends: no request outlasts it.
+    pub(crate) until: Instant,
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -59,37 +67,39 @@ impl WasiHttpHooks for Sender {
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let (gate, tls, limits) = (self.gate.clone(), self.tls.clone(), self.limits);
-        Box::new(async move { send(&gate, tls, &limits, request, options.unwrap_or_default()).await })
+        let sender = self.clone();
+        Box::new(async move { sender.send(request, options.unwrap_or_default()).await })
     }
 }
 
-async fn send(
-    gate: &Gate,
-    tls: Arc<rustls::ClientConfig>,
-    limits: &Limits,
-    request: Request<WasiBody>,
-    options: RequestOptions,
-) -> Sent {
-    let target = Target::of(request.uri())?;
-    let most = |wanted: Option<Duration>| wanted.unwrap_or(limits.wall_clock.0).min(limits.wall_clock.0);
-    let connect = async {
-        let addresses = gate.http(target.scheme, &target.host, target.port).await.map_err(refused)?;
-        target.secure(first(&addresses).await?, tls).await
-    };
-    let stream = timeout(most(options.connect_timeout), connect).await.map_err(|_| Error::ConnectionTimeout)??;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // The request has to make progress while it is being sent; afterwards the guest's own reads drive the connection.
-    let connection = wasmtime_wasi::runtime::spawn(async move { connection.await.map_err(Error::from) });
-    let answer = sender.send_request(origin_form(request)?);
-    let answer =
-        timeout(most(options.first_byte_timeout), answer).await.map_err(|_| Error::ConnectionReadTimeout)??;
-    let max = usize::try_from(limits.http_body.0).unwrap_or(usize::MAX);
-    let io: Io = Box::new(async move {
-        let _keep = sender;
-        connection.await
-    });
-    Ok((answer.map(|body| capped(body, max)), io))
+impl Sender {
+    async fn send(self, request: Request<WasiBody>, options: RequestOptions) -> Sent {
+        let target = Target::of(request.uri())?;
+        let connect = async {
+            let addresses = self.gate.http(target.scheme, &target.host, target.port).await.map_err(refused)?;
+            target.secure(first(&addresses).await?, self.tls.clone()).await
+        };
+        let stream =
+            timeout(self.most(options.connect_timeout), connect).await.map_err(|_| Error::ConnectionTimeout)??;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // The request has to make progress while it is being sent; afterwards the guest's own reads drive the connection.
+        let connection = wasmtime_wasi::runtime::spawn(async move { connection.await.map_err(Error::from) });
+        let answer = sender.send_request(origin_form(request)?);
+        let answer = timeout(self.most(options.first_byte_timeout), answer)
+            .await
+            .map_err(|_| Error::ConnectionReadTimeout)??;
+        let max = usize::try_from(self.limits.http_body.0).unwrap_or(usize::MAX);
+        let io: Io = Box::new(async move {
+            let _keep = sender;
+            connection.await
+        });
+        Ok((answer.map(|body| capped(body, max)), io))
+    }
+
+    fn most(&self, wanted: Option<Duration>) -> Duration {
+        let left = self.until.saturating_duration_since(Instant::now());
+        wanted.map_or(left, |wanted| wanted.min(left))
+    }
 }
 
 /// Where a request goes.

@@ -52,7 +52,7 @@ const fn kib(kib: u64) -> Size {
 limits! {
     /// Units of work of one policy call, counted exactly: the same request always uses the same. Providers have `cpu`.
     fuel: u64 = 20_000_000, 0;
-    /// The longest that one call may take, whatever it does.
+    /// The longest that one call may take, whatever it does; a change has the timeout that its runbook gives it instead.
     wall_clock: Span = ms(1_000), ms(10_000);
     /// The longest that a provider may compute without calling the host.
     cpu: Span = ms(250), ms(1_000);

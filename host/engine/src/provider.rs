@@ -20,7 +20,7 @@ use crate::{
     world::World,
 };
 use host::{Outside, ProviderHost};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use tidegate_kernel::contract::{Fact, Failure, Manifest, Problem};
 use wasmtime::{
     Store,
@@ -73,7 +73,7 @@ pub(crate) struct Exports {
 pub(crate) enum Work {
     Probe(probe::Guest),
     Signal(signal::Guest),
-    Replication(replication::Guest),
+    Replication(replication::Guest, replication_control::Guest),
     Dns(dns::Guest, dns_control::Guest),
     Storage,
     Action(action::Guest),
@@ -103,10 +103,7 @@ impl ProviderCode {
         let work = match self.world {
             World::Probe => Work::Probe(load!(probe)),
             World::Signal => Work::Signal(load!(signal)),
-            World::Replication => {
-                load!(replication_control);
-                Work::Replication(load!(replication))
-            }
+            World::Replication => Work::Replication(load!(replication), load!(replication_control)),
             World::Dns => Work::Dns(load!(dns), load!(dns_control)),
             World::Storage => {
                 load!(storage);
@@ -199,7 +196,8 @@ pub(crate) fn store(
     outside: &Outside,
     limits: &Limits,
 ) -> wasmtime::Result<Store<ProviderHost>> {
-    let sender = Sender { gate: gate.clone(), tls: tls.clone(), limits: *limits };
+    let until = Instant::now() + limits.wall_clock.0;
+    let sender = Sender { gate: gate.clone(), tls: tls.clone(), limits: *limits, until };
     let mut store = Store::new(engine, ProviderHost::new(slot, gate, sender, outside, limits)?);
     store.limiter(|host| &mut host.meter);
     store.call_hook(|mut store, hook| store.data_mut().meter.cross(hook));

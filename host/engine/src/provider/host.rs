@@ -15,6 +15,7 @@ use bytes::Bytes;
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 use tidegate_kernel::contract::{Failure, Millis, Output};
 use tokio::io::AsyncWrite;
@@ -140,9 +141,10 @@ impl ProviderHost {
         })
     }
 
-    /// Before each call: what the last one used up is forgotten.
-    pub(crate) fn restart(&mut self) {
+    /// Before each call, which ends by then: what the last one used up is forgotten.
+    pub(crate) fn restart(&mut self, until: Instant) {
         self.meter.restart();
+        self.sender.until = until;
         self.spinning = 0;
         self.calls_at_tick = 0;
     }

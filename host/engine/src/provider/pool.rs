@@ -33,6 +33,10 @@ const QUARANTINE_FIRST: Duration = Duration::from_secs(5);
 const QUARANTINE_MOST: Duration = Duration::from_secs(300);
 /// An instance that nobody has needed for so long is let go.
 const IDLE: Duration = Duration::from_secs(60);
+/// A call that ends at its deadline needs a moment to let go.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// A deadline beyond what the clock can count.
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// What a call does to the world decides what its failure means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +90,8 @@ struct Supervision {
     quarantine: Option<Quarantine>,
     /// How often in a row it was quarantined.
     strikes: u32,
+    /// By then every call that was begun has ended.
+    last_deadline: Option<Instant>,
 }
 
 struct Quarantine {
@@ -134,12 +140,12 @@ impl Pool {
     ) -> Result<R, Failure> {
         self.quarantined()?;
         self.counters.provider_calls.add();
-        let until = Instant::now() + call.deadline;
+        let until = self.until(call);
         let _held = self.permits(call, until).await?;
         let mut live = self.take(call, until).await?;
         self.counters.provider_busy.add();
         let _busy = Busy(self.counters.clone());
-        live.live.store.data_mut().restart();
+        live.live.store.data_mut().restart(until);
         let asked = self.bounded(call, until, ask(&mut live.live)).await?;
         match asked {
             Ok(Ok(answer)) => {
@@ -161,8 +167,10 @@ impl Pool {
         .and_then(|answered| answered)
     }
 
-    /// Waits until no call is under way, but not for ever: what is left then is cut off.
-    pub(crate) async fn drain(&self, patience: Duration) {
+    /// Waits until no call is under way, which each call's own deadline bounds; what is left then is cut off.
+    pub(crate) async fn drain(&self) {
+        let last = lock(&self.supervision).last_deadline;
+        let patience = last.map_or(Duration::ZERO, |last| last.saturating_duration_since(Instant::now())) + DRAIN_GRACE;
         let all = self.permits.acquire_many(self.revision.limits.pool);
         if timeout(patience, all).await.is_err() {
             tracing::warn!(slot = %self.revision.slot, "calls of the replaced revision did not end in time and were cut off");
@@ -186,6 +194,14 @@ impl Pool {
             refused: self.revision.gate.refused(),
             quarantined: supervision.quarantine.as_ref().map(|quarantine| quarantine.reason.clone()),
         }
+    }
+
+    fn until(&self, call: Call<'_>) -> Instant {
+        let now = Instant::now();
+        let until = now.checked_add(call.deadline).unwrap_or(now + FOREVER);
+        let last = &mut lock(&self.supervision).last_deadline;
+        *last = (*last).max(Some(until));
+        until
     }
 
     fn quarantined(&self) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tidegate_kernel::contract::{Cluster, Done, Fact, Failure, Finding, Message, Millis, Route, Want};
+use tidegate_kernel::contract::{Done, Fact, Failure, Finding, Message, Millis, Route, Want};
 
 /// Beyond its own timeout a provider gets so long to say so itself, which tells more than being cut off.
 const GRACE: Duration = Duration::from_millis(250);
@@ -57,6 +57,8 @@ macro_rules! ask {
         .await
     }};
 }
+
+mod replication;
 
 impl ProviderSlot {
     /// A new slot with its first revision.
@@ -110,9 +112,8 @@ impl ProviderSlot {
 
     async fn replace(&self, revision: ProviderRevision) -> Swapped {
         let name = RevisionName::of(&revision);
-        let patience = revision.limits.wall_clock.0;
         let old = self.active.swap(Arc::new(Pool::new(revision, self.shared.counters.clone())));
-        old.drain(patience).await;
+        old.drain().await;
         self.shared.counters.swaps.add();
         let swapped =
             Swapped { slot: self.name.clone(), from: old.revision.number, to: name.number, digest: name.digest };
@@ -149,14 +150,6 @@ impl ProviderSlot {
         }
     }
 
-    /// A database cluster, as the provider sees it now.
-    pub async fn topology(&self, name: &str) -> Result<Cluster, Failure> {
-        let name = name.to_owned();
-        ask!(self, self.call("replication.topology", "", None), Work::Replication(replication) => |store| {
-            Ok(replication.call_topology(store, &name).await?.map(Into::into).map_err(Into::into))
-        })
-    }
-
     /// Where a name leads, read from the servers.
     pub async fn resolve(&self, name: &str) -> Result<Route, Failure> {
         let name = name.to_owned();
@@ -177,7 +170,7 @@ impl ProviderSlot {
     pub async fn apply(&self, routes: &[Route], call: &ContractCall) -> Result<Vec<Result<Route, Failure>>, Failure> {
         let generated: Vec<_> = routes.iter().cloned().map(Into::into).collect();
         let (asked, control) = (routes.len(), call.clone());
-        let results = ask!(self, self.call("dns-control.apply", "", Some(call.timeout)), Work::Dns(_, dns) => |store| {
+        let results = ask!(self, self.control("dns-control.apply", "", call), Work::Dns(_, dns) => |store| {
             let done = dns.call_apply(store, &generated, &control.into()).await?;
             Ok(Ok(done.into_iter().map(|one| one.map(Route::from).map_err(Failure::from)).collect::<Vec<_>>()))
         })?;
@@ -190,7 +183,7 @@ impl ProviderSlot {
     /// Does one prepared thing.
     pub async fn perform(&self, name: &str, arguments: &str, call: &ContractCall) -> Result<Done, Failure> {
         let (name, arguments, control) = (name.to_owned(), arguments.to_owned(), call.clone());
-        ask!(self, self.call("action.perform", "", Some(call.timeout)), Work::Action(action) => |store| {
+        ask!(self, self.control("action.perform", "", call), Work::Action(action) => |store| {
             let done = action.call_perform(store, &name, &arguments, &control.into()).await?;
             Ok(done.map(Into::into).map_err(Into::into))
         })
@@ -199,7 +192,7 @@ impl ProviderSlot {
     /// Puts back what `perform` changed.
     pub async fn undo(&self, name: &str, receipt: Option<&str>, call: &ContractCall) -> Result<Done, Failure> {
         let (name, receipt, control) = (name.to_owned(), receipt.map(str::to_owned), call.clone());
-        ask!(self, self.call("action.undo", "", Some(call.timeout)), Work::Action(action) => |store| {
+        ask!(self, self.control("action.undo", "", call), Work::Action(action) => |store| {
             let done = action.call_undo(store, &name, receipt.as_deref(), &control.into()).await?;
             Ok(done.map(Into::into).map_err(Into::into))
         })
@@ -208,7 +201,7 @@ impl ProviderSlot {
     /// Tells people.
     pub async fn send(&self, channel: &str, message: &Message, call: &ContractCall) -> Result<(), Failure> {
         let (channel, message, control) = (channel.to_owned(), message.clone().into(), call.clone());
-        ask!(self, self.call("notify.send", "", Some(call.timeout)), Work::Notify(notify) => |store| {
+        ask!(self, self.control("notify.send", "", call), Work::Notify(notify) => |store| {
             Ok(notify.call_send(store, &channel, &message, &control.into()).await?.map_err(Failure::from))
         })
     }
@@ -227,9 +220,16 @@ impl ProviderSlot {
         .await
     }
 
+    /// A look: as long as it asks for, and never longer than the slot's wall clock.
     fn call<'a>(&self, name: &'static str, key: &'a str, timeout: Option<Millis>) -> Call<'a> {
         let most = self.active.load().revision.limits.wall_clock.0;
         let deadline = timeout.map_or(most, |timeout| (Duration::from_millis(timeout) + GRACE).min(most));
         Call { name, key, deadline }
+    }
+
+    /// A change: its own timeout counts alone. It comes from the host's runbook, and what is cut off half done is worse
+    /// than what takes long: a database may be rebuilt for minutes.
+    fn control<'a>(&self, name: &'static str, key: &'a str, call: &ContractCall) -> Call<'a> {
+        Call { name, key, deadline: Duration::from_millis(call.timeout).saturating_add(GRACE) }
     }
 }

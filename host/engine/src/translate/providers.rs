@@ -25,6 +25,7 @@ same_record!(plugin::Problem => plain::Problem, { at, text });
 same_record!(plain::Output => command::Output, { status, stdout, stderr });
 same_record!(replication::Sighting => plain::Sighting, { vantage, reached, attempt_age, success_age });
 same_record!(replication::SyncSet => plain::SyncSet, { nodes, wait_for, epoch });
+same_record!(plain::SyncSet => replication::SyncSet, { nodes, wait_for, epoch });
 
 impl From<plain::Route> for dns::Route {
     fn from(from: plain::Route) -> Self {

@@ -1,7 +1,10 @@
 //! What the engine's tests share: an engine, a quiet question, and the hostile guests in slots.
 
 use serde_json::json;
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tidegate_engine::{
     Decided, Engine, EngineConfig, Grants, LimitSettings, PolicySlot, ProviderSlot, Question, Refusal, RevisionSpec,
 };
@@ -9,9 +12,13 @@ use tidegate_kernel::contract::{Failure, Finding};
 use tidegate_test_guests as guests;
 
 pub(crate) async fn engine() -> Engine {
+    engine_with(EngineConfig::default()).await
+}
+
+pub(crate) async fn engine_with(config: EngineConfig) -> Engine {
     // Shared by the tests, so that each guest is compiled once.
     let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    Engine::start(EngineConfig { policy_workers: 2, cache: Some(cache), ..EngineConfig::default() }).await.unwrap()
+    Engine::start(EngineConfig { policy_workers: 2, cache: Some(cache), ..config }).await.unwrap()
 }
 
 /// A revision of the hostile policy that breaks the rule named `word`.
@@ -59,6 +66,14 @@ pub(crate) async fn decide(slot: &PolicySlot) -> Decided {
 
 pub(crate) async fn check(slot: &ProviderSlot, target: &str) -> Result<Finding, Failure> {
     slot.check("site", target, 5_000).await
+}
+
+pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 pub(crate) fn limits(text: serde_json::Value) -> LimitSettings {

@@ -22,6 +22,8 @@ guest! {
     hostile_provider = "HOSTILE_PROVIDER";
     /// A signal whose numbers are none.
     hostile_signal = "HOSTILE_SIGNAL";
+    /// A database's provider that answers with what it was asked.
+    echo_replication = "ECHO_REPLICATION";
     /// The failover policy that comes with the host.
     failover_quorum = "FAILOVER_QUORUM";
 }
