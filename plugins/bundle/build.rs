@@ -16,8 +16,9 @@ const PROFILE: &str = "guest";
 const EXAMPLES: [&str; 3] = ["policy-follow-the-sun", "policy-hostile", "provider-fresh-file"];
 
 /// What a component is made of besides the plugins' own directories, seen from the workspace.
-const INGREDIENTS: [&str; 8] = [
+const INGREDIENTS: [&str; 9] = [
     "sdk/src",
+    "sdk/wit",
     "sdk/build.rs",
     "sdk/Cargo.toml",
     "wit/v0.1.0",

@@ -6,6 +6,7 @@ mod decision;
 mod export;
 pub mod http;
 mod log;
+pub mod net;
 mod period;
 mod policy;
 mod provider;

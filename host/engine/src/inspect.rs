@@ -207,8 +207,8 @@ fn may_import(world: World, name: &str) -> bool {
     if package == PACKAGE {
         return world.imports().contains(&interface);
     }
-    let http = package == "wasi:http" && !world.is_policy();
-    (http || WASI.contains(&package)) && version.starts_with("0.2.")
+    let reaches_out = ["wasi:http", "wasi:tls"].contains(&package) && !world.is_policy();
+    (reaches_out || WASI.contains(&package)) && version.starts_with("0.2.")
 }
 
 fn check_memory(initial: u64, max: Size) -> Result<(), Refusal> {

@@ -5,6 +5,7 @@
 pub(crate) mod host;
 mod lookup;
 pub(crate) mod pool;
+mod tls;
 
 use crate::{
     bindings::providers::exports::tidegate::dr::{

@@ -7,13 +7,14 @@ use std::{
 };
 
 /// Crate, feature, and the name of the variable that holds the component's path.
-const GUESTS: [(&str, &str, &str); 7] = [
+const GUESTS: [(&str, &str, &str); 8] = [
     ("hostile-policy", "", "HOSTILE_POLICY"),
     ("hostile-policy", "loop-in-describe", "LOOPS_IN_DESCRIBE"),
     ("hostile-policy", "loop-in-start", "LOOPS_IN_START"),
     ("hostile-provider", "", "HOSTILE_PROVIDER"),
     ("hostile-signal", "", "HOSTILE_SIGNAL"),
     ("echo-replication", "", "ECHO_REPLICATION"),
+    ("starttls-probe", "", "STARTTLS_PROBE"),
     ("failover-quorum", "", "FAILOVER_QUORUM"),
 ];
 
@@ -21,10 +22,10 @@ fn main() {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("set by cargo"));
     let root = here.ancestors().nth(3).expect("three levels below the workspace").to_owned();
     let out = PathBuf::from(env::var("OUT_DIR").expect("set by cargo"));
-    for guest in ["hostile-policy", "hostile-provider", "hostile-signal", "echo-replication"] {
+    for guest in ["hostile-policy", "hostile-provider", "hostile-signal", "echo-replication", "starttls-probe"] {
         println!("cargo:rerun-if-changed={}", here.join("..").join(guest).display());
     }
-    for ingredient in ["wit", "sdk/src", "plugins/failover-quorum/src", ".cargo/config.toml"] {
+    for ingredient in ["wit", "sdk/src", "sdk/wit", "plugins/failover-quorum/src", ".cargo/config.toml"] {
         println!("cargo:rerun-if-changed={}", root.join(ingredient).display());
     }
     for (guest, feature, variable) in GUESTS {

@@ -2,6 +2,7 @@
 //!
 //! Does not know what the provider does with it, nor where secrets and commands come from.
 
+use super::tls::Tls;
 use crate::{
     bindings::providers::tidegate::dr::{command, log, secrets, types},
     grants::{BoxFuture, Gate, Scheme},
@@ -30,6 +31,7 @@ use wasmtime_wasi::{
     sockets::SocketAddrUse,
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxBuilder, WasiTlsCtxView, WasiTlsView};
 
 /// Where secrets come from. Asked for each time, so that today's value is the one that counts.
 pub trait SecretSource: Send + Sync {
@@ -82,6 +84,7 @@ pub(crate) struct ProviderHost {
     slot: Arc<str>,
     wasi: WasiCtx,
     http: WasiHttpCtx,
+    tls: WasiTlsCtx,
     sender: Sender,
     outside: Outside,
     limits: Limits,
@@ -133,6 +136,7 @@ impl ProviderHost {
             gate: gate.clone(),
             slot: slot.clone(),
             http: WasiHttpCtx::new(),
+            tls: WasiTlsCtxBuilder::new().provider(Box::new(Tls(sender.tls.clone()))).build(),
             sender,
             outside: outside.clone(),
             limits: *limits,
@@ -178,10 +182,11 @@ impl ProviderHost {
     }
 }
 
-/// The contract's imports of every provider world, WASI, and HTTP.
+/// The contract's imports of every provider world, WASI, HTTP, and TLS.
 pub(crate) fn add_to_linker(linker: &mut Linker<ProviderHost>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    super::tls::add_to_linker(linker)?;
     log::add_to_linker::<_, HasSelf<ProviderHost>>(linker, |host| host)?;
     secrets::add_to_linker::<_, HasSelf<ProviderHost>>(linker, |host| host)?;
     command::add_to_linker::<_, HasSelf<ProviderHost>>(linker, |host| host)?;
@@ -269,6 +274,12 @@ impl WasiView for ProviderHost {
 impl WasiHttpView for ProviderHost {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.sender }
+    }
+}
+
+impl WasiTlsView for ProviderHost {
+    fn tls(&mut self) -> WasiTlsCtxView<'_> {
+        WasiTlsCtxView { ctx: &mut self.tls, table: &mut self.table }
     }
 }
 

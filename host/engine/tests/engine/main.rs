@@ -7,6 +7,7 @@ mod databases;
 mod loading;
 mod policies;
 mod providers;
+mod secured;
 mod situation;
 mod support;
 mod swapping;

@@ -19,8 +19,8 @@ use tokio::{
     net::{TcpListener, UdpSocket},
 };
 
-/// Names as a test wants them; each look-up may answer differently from the one before.
-struct Names;
+/// Every name leads to loopback, but for one.
+pub(crate) struct Names;
 
 impl Resolver for Names {
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, std::io::Result<Vec<IpAddr>>> {

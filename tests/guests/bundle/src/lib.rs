@@ -24,6 +24,8 @@ guest! {
     hostile_signal = "HOSTILE_SIGNAL";
     /// A database's provider that answers with what it was asked.
     echo_replication = "ECHO_REPLICATION";
+    /// A probe that begins in the clear and goes on in TLS.
+    starttls_probe = "STARTTLS_PROBE";
     /// The failover policy that comes with the host.
     failover_quorum = "FAILOVER_QUORUM";
 }
