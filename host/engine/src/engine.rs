@@ -101,9 +101,7 @@ impl Engine {
 
     /// What a file is, without running or compiling it.
     pub fn inspect(&self, bytes: &[u8]) -> Result<Inspected, Refusal> {
-        let found = inspect::inspect(bytes, self.inner.plugin_size, Size(u64::MAX))?;
-        let memory = limits(found.world, &LimitSettings::default()).memory;
-        inspect::inspect(bytes, self.inner.plugin_size, memory)
+        inspect::inspect(bytes, self.inner.plugin_size, |world| limits(world, &LimitSettings::default()))
     }
 
     /// Reads a plugin's file; one that is too large is not read at all.

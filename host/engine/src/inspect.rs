@@ -3,7 +3,7 @@
 //! Does not know what the component does; what its functions look like in detail is checked when it is linked.
 
 use crate::{
-    limits::Size,
+    limits::{Limits, Size},
     refusal::Refusal,
     world::{CONTRACT, PACKAGE, World},
 };
@@ -54,15 +54,16 @@ pub fn digest(bytes: &[u8]) -> String {
     text
 }
 
-/// What the component is. `max_memory` bounds what it may start with.
-pub fn inspect(bytes: &[u8], max: Size, max_memory: Size) -> Result<Inspected, Refusal> {
+/// What the component is. Its world's limits bound what it may start with.
+pub fn inspect(bytes: &[u8], max: Size, limits: impl Fn(World) -> Limits) -> Result<Inspected, Refusal> {
     too_large(bytes.len() as u64, max)?;
     header(bytes)?;
     let outside = Outside::read(bytes)?;
     check_versions(&outside)?;
     let world = world(&outside.exports)?;
     check_imports(world, &outside.imports)?;
-    check_memory(outside.initial_memory, max_memory)?;
+    check_memory(outside.initial_memory, limits(world).memory)?;
+    check_table(outside.largest_table, limits(world).table_elements)?;
     Ok(Inspected {
         world,
         contract: CONTRACT.to_owned(),
@@ -79,6 +80,7 @@ struct Outside {
     imports: Vec<String>,
     exports: Vec<String>,
     initial_memory: u64,
+    largest_table: u64,
 }
 
 impl Outside {
@@ -93,6 +95,11 @@ impl Outside {
                     for memory in memories {
                         let pages = memory.map_err(truncated)?.initial;
                         outside.initial_memory = outside.initial_memory.saturating_add(pages.saturating_mul(64 << 10));
+                    }
+                }
+                Payload::TableSection(tables) => {
+                    for table in tables {
+                        outside.largest_table = outside.largest_table.max(table.map_err(truncated)?.ty.initial);
                     }
                 }
                 Payload::ComponentImportSection(imports) if depth == 1 => {
@@ -221,4 +228,12 @@ fn check_memory(initial: u64, max: Size) -> Result<(), Refusal> {
         why,
         "link it with a smaller stack and heap, or raise the slot's `memory` limit",
     ))
+}
+
+fn check_table(initial: u64, max: u32) -> Result<(), Refusal> {
+    if initial <= u64::from(max) {
+        return Ok(());
+    }
+    let why = format!("it starts with a table of {initial} entries, and its slot allows table-elements: {max}");
+    Err(Refusal::new("too-large-a-table", why, "build it with fewer functions, or raise the slot's `table-elements`"))
 }

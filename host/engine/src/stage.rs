@@ -141,8 +141,8 @@ fn admitted(inner: &Inner, spec: &RevisionSpec) -> Result<Inspected, Refusal> {
             format!("name it KIND/NAME, KIND being one of: {}", kinds.join(", ")),
         ))
     })?;
-    let limits = limits(wanted, &spec.limits);
-    let inspected = inspect::inspect(&spec.bytes, inner.plugin_size, limits.memory).map_err(named)?;
+    let limits = |world| limits(world, &spec.limits);
+    let inspected = inspect::inspect(&spec.bytes, inner.plugin_size, limits).map_err(named)?;
     if inspected.world != wanted {
         let why = format!("it is a {} and the slot takes a {wanted}", inspected.world);
         let next = format!("load it into a slot named {}/…", inspected.world.slot_prefix());

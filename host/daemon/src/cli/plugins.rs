@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use http::header::{CONTENT_TYPE, HeaderName};
 use serde::{Deserialize, Serialize};
 use tidegate_engine::inspect::{self, MAX_FILE};
-use tidegate_engine::{Engine, EngineConfig, Inspected, Refusal, RevisionSpec};
+use tidegate_engine::{Engine, EngineConfig, Inspected, Limits, Refusal, RevisionSpec};
 use tidegate_kernel::contract::{Manifest, Want};
 use tidegate_kernel::event::Revision;
 
@@ -232,7 +232,8 @@ async fn inspect_one(common: &Common, console: &Console, subject: &str) -> Resul
         return Ok(Exit::Done);
     }
     let bytes = component(subject)?;
-    let inspected = inspect::inspect(&bytes, MAX_FILE, MAX_FILE).map_err(|refusal| refused(&refusal, subject))?;
+    let inspected =
+        inspect::inspect(&bytes, MAX_FILE, |_| Limits::provider()).map_err(|refusal| refused(&refusal, subject))?;
     console.progress("compiling it, to ask what it says of itself");
     let (manifest, refusal) = describe(&inspected, subject, bytes).await?;
     console.show(&Outline { inspected, manifest, refused: refusal }, |found, _| outline(found))?;

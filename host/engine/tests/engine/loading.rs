@@ -62,10 +62,51 @@ async fn what_is_no_plugin_of_this_slot_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_gigabyte_is_refused_before_it_is_read() {
+    let engine = engine().await;
     let file = tempfile::NamedTempFile::new().unwrap();
-    file.as_file().set_len(1 << 30).unwrap();
-    let refusal = engine().await.read(file.path()).unwrap_err();
-    assert_eq!(refusal.code, "too-large");
+    // The second could not be read at all: there is no memory for it.
+    for size in [1_u64 << 30, 1 << 42] {
+        file.as_file().set_len(size).unwrap();
+        let refusal = engine.read(file.path()).unwrap_err();
+        assert_eq!(refusal.code, "too-large");
+        assert!(refusal.why.contains(&size.to_string()) && refusal.why.contains("32MiB"), "{refusal}");
+    }
+}
+
+/// Not a whole plugin, but one as far as can be seen before it runs.
+fn shell(exports: &[(&str, &[&str])], code: &str) -> Vec<u8> {
+    let mut text = format!(
+        "(component
+          (core module $m {code} (func (export \"f\")))
+          (core instance $i (instantiate $m))
+          (func $f (canon lift (core func $i \"f\")))"
+    );
+    for (interface, functions) in exports {
+        let functions: String = functions.iter().map(|name| format!("(export \"{name}\" (func $f))")).collect();
+        let name = format!("tidegate:dr/{interface}@0.1.0");
+        text += &format!("(instance ${interface} {functions}) (export \"{name}\" (instance ${interface}))");
+    }
+    wat::parse_str(text + ")").unwrap()
+}
+
+#[tokio::test]
+async fn a_table_that_grows_without_end_or_is_too_large_from_the_start_is_stopped() {
+    let engine = engine().await;
+    let plugin: (&str, &[&str]) = ("plugin", &["describe", "check-settings"]);
+    let a_policy = [plugin, ("failover-policy", &["decide"])];
+    let a_probe = [plugin, ("provider", &["configure", "ready"]), ("probe", &["check"])];
+    let growing = "(table 1 funcref)
+        (func $grow (loop (drop (table.grow 0 (ref.null func) (i32.const 100))) (br 0)))
+        (start $grow)";
+    for (code, table) in [("self-test", growing), ("too-large-a-table", "(table 100000 funcref)")] {
+        let policy = refused(&engine, with(shell(&a_policy, table))).await;
+        let provider = RevisionSpec { bytes: shell(&a_probe, table), ..probe(Grants::default()) };
+        for (refusal, limit) in [(policy, 10_000), (refused(&engine, provider).await, 20_000)] {
+            assert_eq!(refusal.code, code, "{refusal}");
+            assert!(refusal.why.contains(&format!("table-elements: {limit}")), "{code}: {refusal}");
+        }
+    }
+    assert!(decide(&policy_slot(&engine, policy("nothing")).await).await.result.is_ok(), "others are undisturbed");
 }
 
 #[tokio::test]
