@@ -28,6 +28,7 @@ use crate::agents::{AgentView, Agents, OwnVantage, Word, plan};
 use crate::journal::Head;
 
 pub mod clock;
+mod clusters;
 pub mod core;
 mod hands;
 mod heartbeat;

@@ -276,6 +276,23 @@ pub enum Action {
 }
 
 impl Action {
+    /// The cluster that it is about, if it is about one.
+    pub fn cluster(&self) -> Option<&str> {
+        match self {
+            Action::Fence { cluster, .. }
+            | Action::Unfence { cluster, .. }
+            | Action::Detach { cluster, .. }
+            | Action::ReadPositions { cluster }
+            | Action::CatchUp { cluster, .. }
+            | Action::Promote { cluster, .. }
+            | Action::Rejoin { cluster, .. }
+            | Action::SetSynchronous { cluster, .. }
+            | Action::VerifyData { cluster, .. }
+            | Action::AwaitProof { cluster, .. } => Some(cluster),
+            _ => None,
+        }
+    }
+
     /// The kernel itself waits for it: nobody is called.
     pub fn waits(&self) -> bool {
         matches!(

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tidegate_kernel::Kernel;
 use tidegate_kernel::contract::{Call, Decision, Failure, Message, Reason, Route, Situation};
 use tidegate_kernel::event::{Action, Answered, Effect, Event, RunId, StepOutcome, Ticket};
-use tidegate_kernel::fleet::{Mode, ServiceId};
+use tidegate_kernel::fleet::{ClusterId, Mode, ServiceId};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -85,8 +85,18 @@ impl Hands for Tasks {
                 self.spawn(Some(&self.questions), check_ready(host, service));
             }
             Effect::Probe { service, site } => host.look_now(service, site),
-            // The kernel asks for none of these before it has seen a sample.
-            Effect::Sample { .. } | Effect::Lead { .. } | Effect::EndLease { .. } => {}
+            Effect::Sample { cluster } => {
+                let Some(cluster) = cluster_name(&live, cluster) else { return };
+                self.spawn(Some(&self.questions), sample(host, cluster));
+            }
+            Effect::Lead { cluster, primary, epoch } => {
+                let Some(cluster) = cluster_name(&live, cluster) else { return };
+                host.agents().lead(&cluster, primary, epoch);
+            }
+            Effect::EndLease { run, cluster, epoch } => {
+                let Some(cluster) = cluster_name(&live, cluster) else { return };
+                self.spawn(None, end_lease(host, run, cluster, epoch));
+            }
             Effect::Notify { key, channel, message } => {
                 self.spawn(Some(&self.messages), notify(host, key, channel, message));
             }
@@ -121,6 +131,27 @@ impl Tasks {
             }
         });
     }
+}
+
+fn cluster_name(live: &super::live::Live, cluster: ClusterId) -> Option<String> {
+    live.fleet.clusters.get(cluster.at()).map(|cluster| cluster.name.clone())
+}
+
+async fn sample(host: Arc<Host>, cluster: String) -> impl FnOnce(&Kernel) -> Vec<Event> + Send {
+    // A kernel that has stopped asks afresh after the next start.
+    let _ = super::clusters::sample(&host, &cluster).await;
+    |_: &Kernel| Vec::new()
+}
+
+/// Everybody is told of the new epoch, and what they answer says when the last lease is over.
+async fn end_lease(
+    host: Arc<Host>,
+    run: RunId,
+    cluster: String,
+    epoch: u64,
+) -> impl FnOnce(&Kernel) -> Vec<Event> + Send {
+    let ends = host.agents().end_lease(&cluster, epoch).await;
+    move |_: &Kernel| vec![Event::LeaseEnds { run, ends }]
 }
 
 /// An event of a service that the fleet file still has.

@@ -21,6 +21,9 @@ pub(super) async fn blockers(host: &Host, live: &Live, service: &Service) -> Vec
     if let Some(route) = &service.route {
         blockers.extend(ask(host, &route.slot, &route.name, "route-not-ready").await);
     }
+    if let Some(cluster) = service.cluster.and_then(|id| live.fleet.clusters.get(id.at())) {
+        blockers.extend(ask(host, &cluster.slot, &cluster.name, "cluster-not-ready").await);
+    }
     for action in actions(live, service) {
         if let Some(declared) = live.fleet.actions.get(&action) {
             blockers.extend(ask(host, &declared.slot, &action, "action-not-ready").await);

@@ -19,7 +19,7 @@ use super::hands::Tasks;
 use super::live::Live;
 use super::metrics::{self, Metrics};
 use super::slots::Slots;
-use super::{Host, heartbeat, reload};
+use super::{Host, clusters, heartbeat, reload};
 use crate::agent::ledger::Ledger;
 use crate::agents::protocol::ChainHead;
 use crate::agents::{Agents, Word};
@@ -71,6 +71,7 @@ pub async fn run(fleet_file: &Path, mut options: Options) -> anyhow::Result<()> 
     tasks.spawn(heartbeat::beat(host.clone()));
     tasks.spawn(watch_files(host.clone()));
     tasks.spawn(watch_faults(host.clone()));
+    tasks.spawn(clusters::watch(host.clone()));
     let serving = tokio::spawn(api::serve(listeners, host.clone()));
     announce(&host, &listening, begun.elapsed());
     if let Some(told) = options.serving {

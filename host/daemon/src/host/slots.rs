@@ -26,6 +26,7 @@ use crate::prober::{Looker, Looking};
 use spec::Wanted;
 
 mod exercise;
+mod replication;
 mod spec;
 mod view;
 

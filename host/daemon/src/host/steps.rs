@@ -3,7 +3,7 @@
 //! Knows no order of steps and no retry: those are the kernel's. Every call carries its epoch and its key, so that
 //! whoever is called can refuse the outdated and do the repeated only once.
 
-use tidegate_kernel::contract::{Call, Done, Failure, Output, Route};
+use tidegate_kernel::contract::{Call, Cluster, Done, Failure, Node, Output, Proof, Route};
 use tidegate_kernel::event::{Action, StepOutcome};
 
 use super::hands::arguments;
@@ -33,20 +33,63 @@ pub(super) async fn perform(host: &Host, action: Action, call: Call) -> StepOutc
             };
             command_outcome(host.agents().run_command(&site, order).await)
         }
-        Action::Fence { .. }
-        | Action::Unfence { .. }
-        | Action::Detach { .. }
-        | Action::ReadPositions { .. }
-        | Action::CatchUp { .. }
-        | Action::Promote { .. }
-        | Action::Rejoin { .. }
-        | Action::SetSynchronous { .. }
-        | Action::VerifyData { .. } => {
-            StepOutcome::Failed(Failure::Denied("this host does not act on databases".to_owned()))
-        }
         Action::AwaitProof { .. } | Action::AwaitHealthy { .. } | Action::Hold { .. } | Action::Confirm { .. } => {
             StepOutcome::Failed(Failure::Invalid("the kernel itself waits for this".to_owned()))
         }
+        data => on_data(host, data, call).await,
+    }
+}
+
+/// What a step does to a database, through the slot of its cluster's provider.
+async fn on_data(host: &Host, action: Action, call: Call) -> StepOutcome {
+    let live = host.live();
+    let Some(cluster) = action.cluster().and_then(|name| live.fleet.clusters.iter().find(|c| c.name == name)) else {
+        return StepOutcome::Failed(Failure::NotFound("the step's cluster is no longer declared".to_owned()));
+    };
+    let (slots, slot, name) = (host.slots(), cluster.slot.as_str(), cluster.name.as_str());
+    let plain = |result: Result<(), Failure>| outcome(result.map(|()| blank("done")));
+    match &action {
+        Action::Fence { node, .. } => outcome(slots.fence(slot, name, node, &call).await.map(proven)),
+        Action::Unfence { node, .. } => plain(slots.unfence(slot, name, node, &call).await),
+        Action::Detach { node, .. } => plain(slots.detach(slot, name, node, &call).await),
+        Action::ReadPositions { .. } => outcome(slots.topology(slot, name).await.map(|seen| read(&seen))),
+        Action::CatchUp { node, source, .. } if node == source => StepOutcome::Done(blank("it is the most advanced")),
+        Action::CatchUp { node, source, .. } => plain(slots.catch_up(slot, name, node, source, &call).await),
+        Action::Promote { node, .. } => plain(slots.promote(slot, name, node, &call).await),
+        Action::Rejoin { node, primary, .. } => plain(slots.rejoin(slot, name, node, primary, &call).await),
+        Action::SetSynchronous { node, set, .. } => plain(slots.set_synchronous(slot, name, node, set, &call).await),
+        Action::VerifyData { node, checks, .. } => {
+            outcome(slots.verify(slot, name, node, checks, &call).await.and_then(|answers| judged(checks, &answers)))
+        }
+        _ => StepOutcome::Failed(Failure::Invalid("this is no step on a database".to_owned())),
+    }
+}
+
+fn blank(text: &str) -> Done {
+    Done { text: text.to_owned(), receipt: String::new() }
+}
+
+fn proven(proof: Proof) -> Done {
+    let at = proof.position.map_or(String::new(), |position| format!(" at {position}"));
+    Done { text: format!("{}{at}", proof.kind), receipt: as_json(&proof) }
+}
+
+fn read(seen: &Cluster) -> Done {
+    let position = |node: &Node| Some(format!("{} {}", node.id, node.received.or(node.replayed)?));
+    let positions: Vec<String> = seen.nodes.iter().filter_map(position).collect();
+    Done { text: positions.join(", "), receipt: as_json(seen) }
+}
+
+fn as_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A check holds if the data answers `t`; the first that does not is told.
+fn judged(checks: &[String], answers: &[String]) -> Result<Done, Failure> {
+    let failed = checks.iter().zip(answers).find(|(_, answer)| !matches!(answer.as_str(), "t" | "true"));
+    match failed {
+        Some((check, answer)) => Err(Failure::Rejected(format!("`{check}` answered {answer:?}"))),
+        None => Ok(blank(&format!("{} checks hold", checks.len()))),
     }
 }
 

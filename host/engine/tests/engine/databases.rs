@@ -98,7 +98,7 @@ async fn what_is_asked_of_a_node_arrives_whole_with_epoch_key_and_timeout() {
         (slot.catch_up("orders", "b", "c", &call).await, "catch-up orders b c"),
         (slot.promote("orders", "b", &call).await, "promote orders b"),
         (slot.rejoin("orders", "a", "b", &call).await, "rejoin orders a b"),
-        (slot.set_synchronous("orders", &set, &call).await, "set-synchronous orders [\"b\"] 1 9"),
+        (slot.set_synchronous("orders", "a", &set, &call).await, "set-synchronous orders a [\"b\"] 1 9"),
     ] {
         assert_eq!(done, Err(Failure::Rejected(format!("{expected} 42 run-7/3 5000"))));
     }

@@ -83,8 +83,8 @@ impl Control for Echo {
         tell("rejoin", &[&cluster, &node, &primary], &call)
     }
 
-    fn set_synchronous(cluster: String, set: SyncSet, call: Call) -> Result<(), Failure> {
-        tell("set-synchronous", &[&cluster, &format!("{:?} {} {}", set.nodes, set.wait_for, set.epoch)], &call)
+    fn set_synchronous(cluster: String, node: String, set: SyncSet, call: Call) -> Result<(), Failure> {
+        tell("set-synchronous", &[&cluster, &node, &format!("{:?} {} {}", set.nodes, set.wait_for, set.epoch)], &call)
     }
 
     fn verify(cluster: String, node: String, checks: Vec<String>, call: Call) -> Result<Vec<String>, Failure> {

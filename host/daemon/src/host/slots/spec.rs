@@ -126,7 +126,7 @@ fn builtins() -> String {
     tidegate_plugins::all().iter().map(|builtin| builtin.name).collect::<Vec<_>>().join(", ")
 }
 
-/// What the fleet file declares for the slot: the routes of a DNS provider, the actions and channels of the others.
+/// What the fleet file declares for the slot: routes, clusters, actions and channels.
 fn declared(fleet: &Fleet, slot: &str) -> Vec<Fact> {
     let routes = fleet.services.iter().filter_map(|service| Some((service, service.route.as_ref()?)));
     let routes = routes.filter(|(_, route)| route.slot == slot);
@@ -135,7 +135,9 @@ fn declared(fleet: &Fleet, slot: &str) -> Vec<Fact> {
     let actions = actions.map(|(name, action)| (name, action.declared.clone()));
     let channels = fleet.channels.iter().filter(|(_, channel)| channel.slot == slot);
     let channels = channels.map(|(name, channel)| (name, channel.declared.clone()));
-    let all = routes.chain(actions).chain(channels);
+    let clusters = fleet.clusters.iter().filter(|cluster| cluster.slot == slot);
+    let clusters = clusters.map(|cluster| (&cluster.name, cluster.declared.clone()));
+    let all = routes.chain(actions).chain(channels).chain(clusters);
     all.map(|(name, declared)| Fact { key: name.clone(), value: declared }).collect()
 }
 

@@ -65,10 +65,16 @@ impl ProviderSlot {
         change!(self, call_rejoin, "replication-control.rejoin", cluster, call, &node, &primary)
     }
 
-    /// Says which replicas a commit waits for.
-    pub async fn set_synchronous(&self, cluster: &str, set: &SyncSet, call: &ContractCall) -> Result<(), Failure> {
-        let set = set.clone().into();
-        change!(self, call_set_synchronous, "replication-control.set-synchronous", cluster, call, &set)
+    /// Says which replicas a commit on a node waits for.
+    pub async fn set_synchronous(
+        &self,
+        cluster: &str,
+        node: &str,
+        set: &SyncSet,
+        call: &ContractCall,
+    ) -> Result<(), Failure> {
+        let (node, set) = (node.to_owned(), set.clone().into());
+        change!(self, call_set_synchronous, "replication-control.set-synchronous", cluster, call, &node, &set)
     }
 
     /// Asks the data itself: one answer for each check, in order.
