@@ -6,8 +6,12 @@
 mod backoff;
 mod chain;
 mod components;
+mod enforced;
+mod lease;
 pub mod ledger;
 mod link;
+mod memory;
+mod peers;
 mod plan;
 mod report;
 mod slots;
@@ -27,6 +31,7 @@ use crate::agents::protocol::{Heartbeat, SlotPlan};
 use crate::commands::Declared;
 use crate::prober::{Looker, Prober};
 use chain::Chain;
+use lease::{Keeper, Keeping};
 use ledger::Ledger;
 use link::Address;
 
@@ -50,6 +55,8 @@ pub struct Options {
     pub plugins: Option<PathBuf>,
     /// Where it is remembered which commands were run; none = only while the process lives.
     pub state: Option<PathBuf>,
+    /// An enforcer stands above this process, at the other end of standard input.
+    pub enforced: bool,
 }
 
 /// Looks by probe slots that can be changed.
@@ -64,19 +71,33 @@ pub type Fitting<'a> = Pin<Box<dyn Future<Output = Vec<String>> + Send + 'a>>;
 
 /// Works until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> Result<()> {
+    let address = Arc::new(Address::new(&options)?);
+    // First of all: a lease must not run out while the engine is being started.
+    let keeping = Keeper::start(&options, address.clone())?;
     let slots = slots::Slots::start(options.state.as_deref()).await?;
     let stop = async {
         if let Err(error) = told_to_stop().await {
             tracing::error!(%error, "signals cannot be heard");
         }
     };
-    run_until(options, Arc::new(slots), stop).await
+    work_until(options, address, keeping, Arc::new(slots), stop).await
 }
 
 /// Works until `stop`; never ends because its host is away.
 pub async fn run_until(options: Options, outfit: Arc<dyn Outfit>, stop: impl Future<Output = ()>) -> Result<()> {
-    crate::prober::raise_file_limit();
     let address = Arc::new(Address::new(&options)?);
+    let keeping = Keeper::start(&options, address.clone())?;
+    work_until(options, address, keeping, outfit, stop).await
+}
+
+async fn work_until(
+    options: Options,
+    address: Arc<Address>,
+    keeping: Keeping,
+    outfit: Arc<dyn Outfit>,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    crate::prober::raise_file_limit();
     let ledger = match &options.state {
         Some(directory) => Ledger::open(directory)?,
         None => Ledger::in_memory(),
@@ -92,6 +113,7 @@ pub async fn run_until(options: Options, outfit: Arc<dyn Outfit>, stop: impl Fut
         ledger,
         prober,
         heard,
+        leases: keeping.keeper.clone(),
         plan: watch::Sender::default(),
         chain: Mutex::default(),
     });
@@ -124,6 +146,7 @@ struct Agent {
     prober: Prober,
     /// The last heartbeat.
     heard: Arc<watch::Sender<Heartbeat>>,
+    leases: Arc<Keeper>,
     plan: watch::Sender<Applied>,
     chain: Mutex<Chain>,
 }

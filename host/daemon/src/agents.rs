@@ -3,6 +3,7 @@
 //! Turns reports into [`Word`]s, whose ages are bounded by the host's own clock, and declared commands into outcomes that are
 //! definite or honestly unknown. Draws no conclusion from any of it. [`protocol`] is the manual of what is said.
 
+mod leases;
 mod names;
 mod own;
 pub mod plan;
@@ -14,6 +15,7 @@ mod work;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,13 +24,15 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rustls::ServerConfig;
 use serde::Serialize;
-use tidegate_kernel::contract::{Failure, Millis, Outcome, Output};
+use tidegate_kernel::contract::{Epoch, Failure, Millis, Outcome, Output};
 use tidegate_kernel::fleet::Fleet;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::agent::ledger::Ledger;
+pub use leases::HeldAt;
+use leases::Leases;
 pub use names::Names;
 pub use own::OwnVantage;
 use protocol::{ChainHead, Order, SlotPlan, Task};
@@ -117,6 +121,7 @@ struct Shared {
     chain: Mutex<Option<ChainHead>>,
     /// For the site where the host itself stands.
     here: Ledger,
+    leases: Leases,
 }
 
 impl Agents {
@@ -131,6 +136,7 @@ impl Agents {
     ) -> Result<Agents> {
         let shared = Arc::new(Shared {
             host: draw(),
+            leases: Leases::new(clock.clone()),
             clock,
             words,
             roster: ArcSwap::default(),
@@ -151,9 +157,36 @@ impl Agents {
 
     /// From now on these agents with these plans, at once. Those that stay keep their work.
     pub fn install(&self, installation: Installation) -> Result<()> {
-        let roster = Roster::new(installation, &self.shared.roster.load())?;
+        let roster = Roster::new(installation, &self.shared.leases.key()?, &self.shared.roster.load())?;
         self.shared.roster.store(Arc::new(roster));
         Ok(())
+    }
+
+    /// Who holds leases, and the key by which agents know each other, are kept in this directory from now on. To be called
+    /// before [`Agents::install`]; without it both are forgotten with this process.
+    pub fn keep_leases_in(&self, directory: &Path) -> Result<()> {
+        self.shared.leases.keep_in(directory)
+    }
+
+    /// Who leads a cluster from now on: leases are renewed for that node alone. None = for nobody.
+    pub fn lead(&self, cluster: &str, primary: Option<&str>, epoch: Epoch) {
+        self.shared.leases.lead(cluster, primary, epoch);
+    }
+
+    /// Renews no lease of an older epoch than this one, tells every agent, and finds out when the last lease of an older one has
+    /// ended for certain, on the host's clock. An error says why nobody can tell; ask again. Safe to repeat.
+    pub async fn end_lease(&self, cluster: &str, epoch: Epoch) -> Result<Millis, String> {
+        self.shared.leases.stop(cluster, epoch);
+        let roster = self.shared.roster.load_full();
+        for member in roster.members() {
+            member.post.work.push(Task::Epoch { cluster: cluster.to_owned(), epoch });
+        }
+        self.shared.leases.ended(&roster, cluster, epoch).await
+    }
+
+    /// What the enforcers hold, by the agents' newest words.
+    pub fn holds(&self) -> Vec<HeldAt> {
+        self.shared.leases.holds()
     }
 
     /// The journal has come this far: told to every agent with its next heartbeat.

@@ -12,6 +12,7 @@ use tidegate_kernel::event::Command as Order;
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
+use crate::enforcer;
 
 pub mod channels;
 pub mod check;
@@ -21,6 +22,7 @@ pub mod explain;
 pub mod failed;
 pub mod init;
 pub mod journal;
+pub mod node;
 pub mod orders;
 pub mod plugins;
 pub mod processes;
@@ -101,6 +103,9 @@ pub enum Command {
     Run(Run),
     /// Stand at a site: look from there, and run the commands declared for it.
     Agent(processes::Agent),
+    /// Stop, start and rejoin a PostgreSQL node on this machine: what a site's commands are made of.
+    #[command(subcommand)]
+    Node(node::NodeDo),
     /// Run the embedded name server.
     Nameserver(processes::NameserverOf),
     /// Show what is where, the worst first, and whether it could be moved.
@@ -152,6 +157,12 @@ pub enum Command {
     /// Forward connections for the demonstration.
     #[command(hide = true)]
     DemoUplink(demonstration::Uplink),
+    /// Become a program that a data directory's owner runs.
+    #[command(hide = true)]
+    AsOwner(processes::AsOwner),
+    /// Be one of the enforcer's parts.
+    #[command(hide = true)]
+    EnforcerPart(processes::EnforcerPart),
     /// Print what completes commands in a shell.
     Completions(Completions),
     /// Print this program's version, and the running host's.
@@ -194,16 +205,37 @@ pub struct Completions {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let console = Console::new(arguments.common.json, arguments.common.color.into());
+    let arguments = match run_alone(arguments, &console) {
+        Ok(ended) => return ended.unwrap_or_else(|failed| failed_with(&failed, &console)),
+        Err(arguments) => *arguments,
+    };
     let done = tokio::runtime::Runtime::new()
         .map_err(|error| Failed::new(format!("cannot start: {error}")))
         .and_then(|runtime| runtime.block_on(run(arguments, &console)));
-    let exit = done.unwrap_or_else(|failed| {
-        if failed.exit != Exit::Done {
-            console.failed(&failed);
-        }
-        failed.exit
-    });
-    exit.into()
+    done.map_or_else(|failed| failed_with(&failed, &console), ExitCode::from)
+}
+
+/// What must have one thread only, because it becomes another user, another program or a namespace's first process.
+fn run_alone(arguments: Arguments, console: &Console) -> Result<Result<ExitCode, Failed>, Box<Arguments>> {
+    match arguments.command {
+        Command::Node(asked) => Ok(node::run(console, asked).map(ExitCode::from)),
+        Command::AsOwner(asked) => Ok(processes::as_owner(&asked)),
+        Command::EnforcerPart(part) => Ok(processes::enforcer_part(&part)),
+        Command::Agent(agent) if agent.wants_enforcer() => Ok(processes::enforcer(agent).map(ExitCode::from)),
+        Command::Agent(agent) if agent.enforced => match enforcer::follow() {
+            // Before there are threads, which would go on with the enforcer's blocked signals.
+            Ok(()) => Err(Box::new(Arguments { command: Command::Agent(agent), ..arguments })),
+            Err(error) => Ok(Err(error.into())),
+        },
+        command => Err(Box::new(Arguments { command, ..arguments })),
+    }
+}
+
+fn failed_with(failed: &Failed, console: &Console) -> ExitCode {
+    if failed.exit != Exit::Done {
+        console.failed(failed);
+    }
+    failed.exit.into()
 }
 
 /// Carries out what was typed.
@@ -215,6 +247,8 @@ pub async fn run(arguments: Arguments, console: &Console) -> Result<Exit, Failed
         Command::Run(Run { runs: None, host }) => processes::host(common, host).await,
         Command::Run(Run { runs: Some(runs), .. }) => runs::run(common, console, runs).await,
         Command::Agent(agent) => processes::agent(common, agent).await,
+        Command::Node(asked) => node::run(console, asked),
+        Command::AsOwner(_) | Command::EnforcerPart(_) => Err(Failed::usage("this is for the enforcer alone")),
         Command::Nameserver(nameserver) => processes::nameserver(console, nameserver).await,
         Command::Status(status) => status::run(common, console, &status).await,
         Command::Ready(ready) => ready::run(common, console, ready.service.as_deref()).await,

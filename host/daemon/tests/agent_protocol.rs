@@ -154,6 +154,7 @@ impl Agent {
             ca,
             plugins: None,
             state: None,
+            enforced: false,
         };
         let (sender, stop) = oneshot::channel();
         let looks = Arc::new(AtomicU64::new(0));

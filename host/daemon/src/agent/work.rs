@@ -52,6 +52,7 @@ async fn ask(link: &mut Link, host: u64, after: u64) -> Result<Work> {
 fn begin(agent: &Arc<Agent>, plan: &str, task: Task) {
     match task {
         Task::Look { service, site } => agent.prober.look_now(&service, &site),
+        Task::Epoch { cluster, epoch } => agent.leases.announce(&cluster, epoch),
         Task::Run(order) => {
             tokio::spawn(run_command(agent.clone(), plan.to_owned(), order));
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tidegate_engine::Limits;
-use tidegate_kernel::fleet::{DeclaredCommand, Fleet, VantageId};
+use tidegate_kernel::fleet::{DeclaredCommand, Fleet, Vantage, VantageId};
 
-use super::protocol::{CommandPlan, Plan, SlotPlan};
+use super::protocol::{CommandPlan, Peers, Plan, SlotPlan};
 use crate::prober::{self, Target};
 
 /// Every service at every one of its sites, by the address by which this vantage point sees it.
@@ -46,7 +46,7 @@ pub fn probe_limits(slot: &str, limits: &Value, targets: &[Target]) -> Value {
 }
 
 /// The plan of the agent that stands at this vantage point.
-pub(super) fn of_agent(fleet: &Fleet, vantage: VantageId, slots: &BTreeMap<String, SlotPlan>) -> Plan {
+pub(super) fn of_agent(fleet: &Fleet, vantage: VantageId, slots: &BTreeMap<String, SlotPlan>, key: &[u8]) -> Plan {
     let targets = targets(fleet, vantage);
     let needed = slots.iter().filter(|(slot, _)| targets.iter().any(|target| *target.slot == ***slot));
     let sized = needed.map(|(name, slot)| {
@@ -58,10 +58,25 @@ pub(super) fn of_agent(fleet: &Fleet, vantage: VantageId, slots: &BTreeMap<Strin
         slots: sized.collect(),
         commands: commands(fleet, vantage),
         control_targets: fleet.vantages[vantage.at()].control_targets.clone(),
+        peers: peers(fleet, vantage, key),
         targets,
     };
     plan.version = version(&plan);
     plan
+}
+
+/// The other agents, if there is a cluster whose leases they are asked about.
+fn peers(fleet: &Fleet, vantage: VantageId, key: &[u8]) -> Option<Peers> {
+    let agents: Vec<&Vantage> = fleet.vantages.iter().filter(|vantage| vantage.token.is_some()).collect();
+    let own = &fleet.vantages[vantage.at()];
+    let others = agents.iter().filter(|other| other.name != own.name);
+    let answering = others.filter_map(|other| Some((other.name.clone(), other.peers_listen.clone()?)));
+    fleet.clusters.iter().any(|cluster| cluster.wait_for == 0).then(|| Peers {
+        key: key.to_vec(),
+        listen: own.peers_listen.clone(),
+        agents: agents.len(),
+        others: answering.collect(),
+    })
 }
 
 /// The commands that may be run at the site where this vantage point stands.

@@ -3,6 +3,7 @@
 //! | request | what for |
 //! |---|---|
 //! | `POST /agent/v1/report` | [`Report`] → [`Heard`]: looks and soundness for a heartbeat; at least twice a second |
+//! | `POST /agent/v1/renew` | [`Renewal`] → [`Renewed`]: who leads which cluster, and the leases of this site; twice a second where a database is held |
 //! | `GET /agent/v1/plan?version=V` | [`Plan`], as soon as its version is not V: what to look at and what may be run |
 //! | `GET /agent/v1/plugin/DIGEST` | the bytes of a component that the agent's plan names |
 //! | `GET /agent/v1/work?after=N&host=H` | [`Work`], as soon as there is more than the N items that this host's H has given |
@@ -19,8 +20,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidegate_kernel::contract::{Fact, Failure, Millis, Outcome, Output};
+use tidegate_kernel::contract::{Epoch, Fact, Failure, Millis, Outcome, Output};
 
+use crate::enforcer::line::Held;
+use crate::lease::Known;
 use crate::prober::{Counters, Target};
 
 /// Header with the agent's name.
@@ -127,6 +130,57 @@ pub struct Plan {
     pub commands: BTreeMap<String, CommandPlan>,
     /// `tcp://ADDRESS:PORT`: reaching one of them shows that the agent is not itself cut off.
     pub control_targets: Vec<String>,
+    /// Where the other agents are, for what they ask each other while no host answers; none = nobody asks.
+    #[serde(default)]
+    pub peers: Option<Peers>,
+}
+
+/// How agents ask each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Peers {
+    /// What they know each other by; the same for all.
+    pub key: Vec<u8>,
+    /// Where this one answers; none = it is not asked.
+    pub listen: Option<String>,
+    /// How many agents there are, this one and those that cannot be asked included.
+    pub agents: usize,
+    /// Where the others answer, by name.
+    pub others: BTreeMap<String, String>,
+}
+
+/// An agent asks for the leases of its site, and says what it holds and knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Renewal {
+    /// The nodes that its enforcer holds; without an enforcer none.
+    pub holds: Vec<Held>,
+    /// The epochs that it will not forget.
+    pub known: Vec<Known>,
+}
+
+/// The host's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Renewed {
+    /// Every cluster.
+    pub clusters: Vec<Leader>,
+}
+
+/// Who leads a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Leader {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its primary; none = nobody may be it now.
+    pub primary: Option<String>,
+    /// The newest epoch.
+    pub epoch: Epoch,
+    /// Asynchronous: its primary runs by a lease.
+    pub guarded: bool,
+    /// That lease is renewed by this answer, from the moment at which the agent asked.
+    pub renewed: bool,
 }
 
 /// One probe slot's revision.
@@ -200,6 +254,13 @@ pub enum Task {
     },
     /// Run a declared command, once for its key.
     Run(Order),
+    /// A cluster has a newer epoch: to be remembered for good, and acknowledged at once by a [`Renewal`].
+    Epoch {
+        /// The cluster's name.
+        cluster: String,
+        /// Its epoch.
+        epoch: Epoch,
+    },
 }
 
 /// A declared command with its arguments.

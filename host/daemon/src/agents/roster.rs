@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tidegate_kernel::contract::Millis;
-use tidegate_kernel::fleet::{Fleet, Vantage, VantageId};
+use tidegate_kernel::fleet::{Cluster, Fleet, Vantage, VantageId};
 use tokio::sync::watch;
 
 use super::post::Post;
@@ -31,6 +31,16 @@ pub(super) struct Roster {
     commands_here: BTreeMap<String, Declared>,
     components: HashMap<String, Bytes>,
     pub(super) freshness: Millis,
+    pub(super) clusters: Vec<Places>,
+}
+
+/// A cluster, as far as its leases go.
+pub(super) struct Places {
+    pub(super) cluster: String,
+    /// Asynchronous.
+    pub(super) guarded: bool,
+    /// Node → site.
+    pub(super) sites: BTreeMap<String, String>,
 }
 
 /// One agent.
@@ -44,12 +54,12 @@ pub(super) struct Member {
 
 impl Roster {
     /// From a fleet file; agents that were in `before` keep what is known of them.
-    pub(super) fn new(installation: Installation, before: &Roster) -> Result<Roster> {
+    pub(super) fn new(installation: Installation, key: &[u8], before: &Roster) -> Result<Roster> {
         let fleet = &installation.fleet;
         let vantages = || fleet.vantages.iter().enumerate().map(|(at, vantage)| (VantageId(at as u16), vantage));
         let agents = vantages().filter(|(_, vantage)| vantage.token.is_some());
         let members =
-            agents.map(|(id, vantage)| Member::new(&installation, id, vantage, before)).collect::<Result<_>>()?;
+            agents.map(|(id, vantage)| Member::new(&installation, key, id, vantage, before)).collect::<Result<_>>()?;
         let own = vantages().find(|(_, vantage)| vantage.token.is_none() && vantage.site == fleet.host.site);
         let commands_here = match own {
             Some((id, _)) => Declared::all(&plan::commands(fleet, id))?,
@@ -57,7 +67,8 @@ impl Roster {
         };
         let here = own.map(|_| site_name(fleet, fleet.host.site.at()));
         let freshness = fleet.host.freshness;
-        Ok(Roster { members, here, commands_here, components: installation.components, freshness })
+        let clusters = fleet.clusters.iter().map(|cluster| Places::of(fleet, cluster)).collect();
+        Ok(Roster { members, here, commands_here, components: installation.components, freshness, clusters })
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
@@ -92,9 +103,22 @@ impl Roster {
     }
 }
 
+impl Places {
+    fn of(fleet: &Fleet, cluster: &Cluster) -> Places {
+        let sites = cluster.nodes.iter().map(|node| (node.name.clone(), site_name(fleet, node.site.at())));
+        Places { cluster: cluster.name.clone(), guarded: cluster.wait_for == 0, sites: sites.collect() }
+    }
+}
+
 impl Member {
-    fn new(installation: &Installation, id: VantageId, vantage: &Vantage, before: &Roster) -> Result<Member> {
-        let plan = Arc::new(plan::of_agent(&installation.fleet, id, &installation.slots));
+    fn new(
+        installation: &Installation,
+        key: &[u8],
+        id: VantageId,
+        vantage: &Vantage,
+        before: &Roster,
+    ) -> Result<Member> {
+        let plan = Arc::new(plan::of_agent(&installation.fleet, id, &installation.slots, key));
         Declared::all(&plan.commands).with_context(|| format!("commands of agent {}", vantage.name))?;
         let old = before.members.iter().find(|member| *member.name == *vantage.name);
         let sender = match old {

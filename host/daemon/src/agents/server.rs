@@ -26,7 +26,7 @@ use super::protocol::{AGENT, Done, Heard, Heartbeat, Report, SESSION, SITE, Work
 use super::roster::Member;
 use super::{Shared, lock};
 
-/// Each agent has three connections.
+/// Each agent has four connections.
 const CONNECTIONS_MAX: usize = 1_024;
 /// For a TLS handshake, and for a request's head.
 const HELLO: Duration = Duration::from_secs(10);
@@ -104,6 +104,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
         (&Method::POST, "report") => {
             let report = body(request).await?;
             Ok(json(&hear(&shared, member, session, report, roster.freshness).await))
+        }
+        (&Method::POST, "renew") => {
+            let renewal = body(request).await?;
+            Ok(json(&shared.leases.renew(&roster, member, renewal)))
         }
         (&Method::POST, "done") => {
             member.post.work.done(body::<Done>(request).await?);

@@ -1,7 +1,9 @@
 //! The commands that stay: the host, an agent, the name server.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use tidegate_nameserver::{Nameserver, NameserverConfig, TsigAlgorithm, TsigKey};
@@ -10,7 +12,8 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::{Common, reach};
-use crate::{agent, host};
+use crate::enforcer::Hold;
+use crate::{agent, enforcer, host, node};
 
 /// What a log says unless RUST_LOG says otherwise: two libraries tell of every refused connection and every query.
 const LOGGED: &str = "info,wasmtime_wasi_http=error,hickory_server=warn";
@@ -44,7 +47,10 @@ pub enum LogFormat {
   tidegate agent --site us-east --host 10.0.3.5:7441 --token-file /etc/tidegate/agent.token
   tidegate agent --site us-east --name us-east-2 --host host.example:7441 --token-file agent.token --ca ca.pem
 
---host is where the host hears agents: agents-listen of its fleet file.")]
+  tidegate agent --site us-east --host 10.0.3.5:7441 --token-file agent.token --state /var/lib/tidegate \\
+      --hold orders/b=/var/lib/postgresql/15/main
+
+--host is where the host hears agents: agents-listen of its fleet file. --hold takes root: it makes PID namespaces.")]
 pub struct Agent {
     /// The site where it stands.
     #[arg(long)]
@@ -58,9 +64,56 @@ pub struct Agent {
     /// Where it keeps plugins once they were fetched [default: fetched again at each start].
     #[arg(long, value_name = "DIR")]
     pub plugins: Option<PathBuf>,
+    /// A database node here that starts and ends with this process: the agent gets an enforcer above it.
+    #[arg(long, value_name = "CLUSTER/NODE=DIR")]
+    pub hold: Vec<Hold>,
+    /// Where the programs of held databases are [default: where distributions put the version of the data].
+    #[arg(long, value_name = "DIR")]
+    pub hold_bin: Option<PathBuf>,
+    /// An enforcer stands above this process already, at the other end of standard input.
+    #[arg(long, hide = true)]
+    pub enforced: bool,
     /// How the log is written.
     #[arg(long, value_enum, default_value_t = LogFormat::Human)]
     pub log: LogFormat,
+}
+
+/// `as-owner`.
+#[derive(Args, Debug)]
+pub struct AsOwner {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where the program's words go.
+    pub log: PathBuf,
+    /// The program and its arguments.
+    #[arg(last = true)]
+    pub program: Vec<OsString>,
+}
+
+/// `enforcer-part`.
+#[derive(Args, Debug)]
+pub struct EnforcerPart {
+    /// Which.
+    #[arg(value_enum)]
+    pub part: Part,
+    /// What it is for.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub arguments: Vec<OsString>,
+}
+
+/// The enforcer's parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The first process of a namespace.
+    Init,
+    /// In the trial: the enforcer that is killed.
+    StandIn,
+    /// In the trial: the program in the namespace.
+    Family,
+    /// In the trial: ends and leaves its child behind.
+    Parent,
+    /// In the trial: the child.
+    Orphan,
 }
 
 /// `nameserver`.
@@ -115,6 +168,40 @@ pub async fn host(common: &Common, run: HostOf) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
+impl Agent {
+    /// It holds databases, and nobody stands above it yet.
+    pub fn wants_enforcer(&self) -> bool {
+        !self.hold.is_empty() && !self.enforced
+    }
+}
+
+/// Runs an enforcer, with an agent below it that is started with the same words.
+pub fn enforcer(agent: Agent) -> Result<Exit, Failed> {
+    log(agent.log);
+    let words = std::env::args_os().skip(1).chain(["--enforced".into()]).collect();
+    enforcer::run(enforcer::Options { holds: agent.hold, bin: agent.hold_bin, agent: words })?;
+    Ok(Exit::Done)
+}
+
+/// Becomes a program that a data directory's owner runs.
+pub fn as_owner(asked: &AsOwner) -> Result<ExitCode, Failed> {
+    node::owner::become_program(&asked.data, &asked.log, &asked.program)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Is one of the enforcer's parts.
+pub fn enforcer_part(asked: &EnforcerPart) -> Result<ExitCode, Failed> {
+    let directory = || Path::new(asked.arguments.first().map_or("/".as_ref(), |directory| directory.as_os_str()));
+    let ended = match asked.part {
+        Part::Init => enforcer::namespace::init(&asked.arguments),
+        Part::StandIn => enforcer::trial::stand_in(directory()),
+        Part::Family => enforcer::trial::family(),
+        Part::Parent => enforcer::trial::parent(),
+        Part::Orphan => enforcer::trial::sleep(),
+    };
+    Ok(ended?)
+}
+
 /// Runs an agent until it is told to stop.
 pub async fn agent(common: &Common, agent: Agent) -> Result<Exit, Failed> {
     let missing = |what: &str, next: &str| Failed::usage(format!("an agent needs {what}")).next(next);
@@ -131,6 +218,7 @@ pub async fn agent(common: &Common, agent: Agent) -> Result<Exit, Failed> {
         ca: common.ca.clone(),
         plugins: agent.plugins,
         state: agent.state,
+        enforced: agent.enforced,
     };
     agent::run(options).await?;
     Ok(Exit::Done)

@@ -172,7 +172,9 @@ async fn start_agents(live: &Live, clock: Clock, words: mpsc::Sender<Word>) -> a
     let tls = server_tls(live)?;
     let ledger = Ledger::open(&host.state.join("commands"))?;
     let agents = Agents::start(host.agents_listen.as_deref(), tls, Arc::new(move || clock.mono()), words, ledger).await;
-    agents.context("agents cannot report; nothing was started")
+    let agents = agents.context("agents cannot report; nothing was started")?;
+    agents.keep_leases_in(&host.state.join("leases"))?;
+    Ok(agents)
 }
 
 fn server_tls(live: &Live) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {
