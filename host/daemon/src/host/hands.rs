@@ -91,7 +91,7 @@ impl Hands for Tasks {
             }
             Effect::Lead { cluster, primary, epoch } => {
                 let Some(cluster) = cluster_name(&live, cluster) else { return };
-                host.agents().lead(&cluster, primary, epoch);
+                host.agents().lead(&cluster, primary.as_deref(), epoch);
             }
             Effect::EndLease { run, cluster, epoch } => {
                 let Some(cluster) = cluster_name(&live, cluster) else { return };
