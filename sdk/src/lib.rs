@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bindings;
+mod cluster;
 mod contract;
 mod decision;
 mod export;
