@@ -96,18 +96,15 @@ impl Objection {
     /// In a decision.
     pub fn reason(self, site: &SiteView) -> Reason {
         let (name, votes) = (&site.site, words::votes(&site.consensus));
-        match self {
+        let (code, text) = match self {
             Objection::JustHealthy(needed) => {
-                Reason::new("just-healthy", format!("{name} is healthy for less than {}", words::span(needed)))
+                ("just-healthy", format!("{name} is healthy for less than {}", words::span(needed)))
             }
-            Objection::Degraded => {
-                Reason::new("degraded", format!("{name} is degraded: {votes} vantage points say so"))
-            }
-            Objection::Full(room) => Reason::new("capacity", format!("{name} has room for {room} % of the load")),
-            Objection::Unknown => Reason::new("unknown", format!("too little is known of {name}")),
-            Objection::Unhealthy => {
-                Reason::new("unhealthy", format!("{name} is unhealthy: {votes} vantage points say so"))
-            }
-        }
+            Objection::Degraded => ("degraded", format!("{name} is degraded: {votes} vantage points say so")),
+            Objection::Full(room) => ("capacity", format!("{name} has room for {room} % of the load")),
+            Objection::Unknown => ("unknown", format!("too little is known of {name}")),
+            Objection::Unhealthy => ("unhealthy", format!("{name} is unhealthy: {votes} vantage points say so")),
+        };
+        Reason::new(code, text)
     }
 }

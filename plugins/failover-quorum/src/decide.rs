@@ -10,7 +10,7 @@ use crate::analysis::{self, Finding, Loss};
 use crate::candidates::{self, Choice};
 use crate::limits::{self, Obstacle};
 use crate::settings::FailoverQuorum;
-use crate::{doubt, failback, shares, words};
+use crate::{database, doubt, failback, shares, words};
 
 /// How soon to ask again while something that nobody announces may have changed.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
@@ -26,6 +26,9 @@ pub fn decide(settings: &FailoverQuorum, situation: &Situation) -> Result<Decisi
     let active = situation
         .active()
         .ok_or_else(|| format!("the active site {:?} is not among the sites", situation.active_site))?;
+    if let Some(cluster) = &situation.cluster {
+        return Ok(database::decide(settings, situation, active, cluster));
+    }
     Ok(match analysis::find(settings, situation, active) {
         Finding::Works { seen_down_by } => works(settings, situation, active, &seen_down_by),
         Finding::Degraded => degraded(settings, situation, active),
@@ -61,7 +64,8 @@ fn moving(situation: &Situation) -> Decision {
     let target =
         situation.sites.iter().find(|site| takes_over(situation, site) && site.consensus.status != Status::Healthy);
     match (target, situation.active()) {
-        (Some(target), Some(active)) if works(active) && situation.strategy != Strategy::ActiveActive => {
+        // Traffic can go back at any time, data cannot.
+        (Some(target), Some(active)) if works(active) && may_go_back(situation) => {
             let (new, old) = (&target.site, &active.site);
             let text =
                 format!("{new} is {}, and {old} still works: back to it", words::status(target.consensus.status));
@@ -71,6 +75,10 @@ fn moving(situation: &Situation) -> Decision {
     }
 }
 
+fn may_go_back(situation: &Situation) -> bool {
+    situation.strategy != Strategy::ActiveActive && situation.cluster.is_none()
+}
+
 /// Traffic goes there already, though the service is not counted as moved.
 fn takes_over(situation: &Situation, site: &SiteView) -> bool {
     let routed =
@@ -78,7 +86,13 @@ fn takes_over(situation: &Situation, site: &SiteView) -> bool {
     site.site != situation.active_site && (site.share > 0 || situation.route.as_ref().is_some_and(routed))
 }
 
-fn works(settings: &FailoverQuorum, situation: &Situation, active: &SiteView, seen_down_by: &[&str]) -> Decision {
+/// The active site works: home if it is not, else nothing.
+pub(crate) fn works(
+    settings: &FailoverQuorum,
+    situation: &Situation,
+    active: &SiteView,
+    seen_down_by: &[&str],
+) -> Decision {
     let decision = if active.site == situation.preferred_site {
         at_home(active)
     } else {
@@ -98,7 +112,8 @@ fn at_home(active: &SiteView) -> Decision {
     Decision::hold("healthy", text).would_change_if("more-votes", "most vantage points see it down")
 }
 
-fn degraded(settings: &FailoverQuorum, situation: &Situation, active: &SiteView) -> Decision {
+/// Too slow: left alone for as long as the settings say.
+pub(crate) fn degraded(settings: &FailoverQuorum, situation: &Situation, active: &SiteView) -> Decision {
     let text =
         format!("{} answers, too slowly: {} vantage points say so", active.site, words::votes(&active.consensus));
     let Some(patience) = settings.degraded_for.map(|period| period.as_millis()) else {
@@ -110,11 +125,13 @@ fn degraded(settings: &FailoverQuorum, situation: &Situation, active: &SiteView)
         let decision = decision.would_change_if("degraded-for", format!("it stays so for {}", words::span(patience)));
         return decision.ask_again_in(Duration::from_millis(left));
     }
+    if let Some(cluster) = &situation.cluster {
+        return database::leave(settings, situation, active, cluster, "degraded", text);
+    }
     let choice = candidates::weigh(settings, situation);
-    match (database(situation), choice.fit.first()) {
-        (Some(decision), _) => decision,
-        (None, None) => no_candidate(settings, active, &choice, "degraded", text),
-        (None, Some(site)) => {
+    match choice.fit.first() {
+        None => no_candidate(settings, active, &choice, "degraded", text),
+        Some(site) => {
             let to = Move::to(&site.site).gradually(shifts(settings));
             let moving = Decision::switch_over(to, "degraded", text);
             with_vetoes(allowed(settings, situation, &choice, moving), &choice)
@@ -122,7 +139,8 @@ fn degraded(settings: &FailoverQuorum, situation: &Situation, active: &SiteView)
     }
 }
 
-fn suspected(settings: &FailoverQuorum, active: &SiteView, again_in: u64) -> Decision {
+/// Not yet long, or often, enough.
+pub(crate) fn suspected(settings: &FailoverQuorum, active: &SiteView, again_in: u64) -> Decision {
     let text = format!("{} may be lost: {} vantage points say so", active.site, words::votes(&active.consensus));
     let wanted = format!("it is seen bad {} times in a row, for {}", settings.bad_looks, settings.unhealthy_for);
     Decision::hold("suspected", text).would_change_if("confirmed", wanted).ask_again_in(Duration::from_millis(again_in))
@@ -134,7 +152,7 @@ fn lost(settings: &FailoverQuorum, situation: &Situation, active: &SiteView, los
         let decision = Decision::hold(loss.code(), "no site works: moving would help nobody, and may make it worse");
         return decision.because("unhealthy", text).would_change_if("candidate", "one site is healthy again");
     }
-    if let Some(decision) = database(situation).or_else(|| dependency_down(situation)) {
+    if let Some(decision) = dependency_down(situation) {
         return decision.because(loss.code(), text);
     }
     let choice = candidates::weigh(settings, situation);
@@ -167,16 +185,8 @@ fn loss_text(active: &SiteView, loss: Loss) -> String {
     }
 }
 
-/// Data moves with proofs and loss bounds, which this policy does not weigh.
-fn database(situation: &Situation) -> Option<Decision> {
-    let cluster = situation.cluster.as_ref()?;
-    let text = format!("the service has the database {}, and this policy moves traffic only", cluster.name);
-    let decision = Decision::hold("database", text);
-    Some(decision.would_change_if("policy", "the slot's policy weighs replicas, or a person moves the service"))
-}
-
 /// What a service needs moves first: without it the service would be as dead elsewhere.
-fn dependency_down(situation: &Situation) -> Option<Decision> {
+pub(crate) fn dependency_down(situation: &Situation) -> Option<Decision> {
     let down = |needed: &&Dependency| needed.status == Status::Unhealthy;
     let needed = situation.dependencies.iter().find(down)?;
     let text = format!("it needs {}, which is down at {}: that moves first", needed.service, needed.active_site);

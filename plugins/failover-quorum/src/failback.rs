@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use tidegate_sdk::{Decision, Move, SiteView, Situation, Status};
+use tidegate_sdk::{Decision, Move, Reason, SiteView, Situation, Status};
 
-use crate::decide::{question, shifts};
+use crate::decide::{SOON, question, shifts};
 use crate::settings::FailoverQuorum;
-use crate::{candidates, limits, words};
+use crate::{candidates, database, limits, words};
 
 /// Back, or why not yet.
 pub fn decide(settings: &FailoverQuorum, situation: &Situation, active: &SiteView) -> Decision {
@@ -28,11 +28,6 @@ pub fn decide(settings: &FailoverQuorum, situation: &Situation, active: &SiteVie
         let decision = Decision::hold("hold-down", format!("{home} is healthy, for less than {needed}"));
         return waiting(decision.would_change_if("hold-down-over", format!("it stays healthy for {needed}")), left);
     }
-    if situation.cluster.is_some() {
-        let text = format!("{} serves; with a database a person takes the service back to {home}", active.site);
-        return Decision::hold("database", text)
-            .would_change_if("asked", format!("`tidegate failback {}`", situation.service));
-    }
     if let Some(objection) = candidates::objection(settings, preferred) {
         let reason = objection.reason(preferred);
         return Decision::hold(reason.code, reason.text)
@@ -44,12 +39,26 @@ pub fn decide(settings: &FailoverQuorum, situation: &Situation, active: &SiteVie
         decision.would_change_if.push(cooling.until);
         return waiting(decision, cooling.ends_in.unwrap_or_default());
     }
-    back(settings, situation, active)
+    match way(settings, situation, active) {
+        Ok(to) => back(settings, situation, active, to),
+        Err(reason) => Decision::hold(reason.code, reason.text)
+            .analysed_as("failed-over")
+            .would_change_if("candidate", "this veto falls")
+            .ask_again_in(SOON),
+    }
 }
 
-fn back(settings: &FailoverQuorum, situation: &Situation, active: &SiteView) -> Decision {
+/// Traffic in steps; data in one, when the node at home has caught up.
+fn way(settings: &FailoverQuorum, situation: &Situation, active: &SiteView) -> Result<Move, Reason> {
     let home = &situation.preferred_site;
-    let to = Move::to(home).gradually(shifts(settings));
+    match &situation.cluster {
+        None => Ok(Move::to(home).gradually(shifts(settings))),
+        Some(cluster) => database::way_to(settings, situation, active, cluster, home),
+    }
+}
+
+fn back(settings: &FailoverQuorum, situation: &Situation, active: &SiteView, to: Move) -> Decision {
+    let home = &situation.preferred_site;
     let text = format!("{home} is preferred, healthy and past its hold-down; {} serves now", active.site);
     let moving = Decision::fail_back(to.clone(), "home-healthy", text).analysed_as("failed-over");
     match limits::obstacle(settings, situation, situation.failback) {

@@ -1,9 +1,10 @@
 //! The default failover policy: consensus in, one verdict with its reasons out.
 //!
-//! Moves traffic, never data: with a database behind the service it holds, and says so.
+//! Moves traffic, and with a database behind it data: then the standbys are asked too, and what would be lost is weighed.
 
 pub mod analysis;
 pub mod candidates;
+pub mod database;
 pub mod decide;
 pub mod doubt;
 pub mod failback;

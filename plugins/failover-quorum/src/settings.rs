@@ -4,6 +4,9 @@
 
 use tidegate_sdk::{Period, Problem, Settings, Shift, schemars, serde};
 
+/// A standby of an idle primary gets log once a second; with less than that and a margin it would seem to have lost it.
+const HEARD_WITHIN_MIN: Period = Period::milliseconds(1_500);
+
 /// The policy is a value of its settings.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
@@ -30,6 +33,14 @@ pub struct FailoverQuorum {
     pub looks_again: u32,
     /// How long a question to a person stays open.
     pub question_expires_in: Period,
+    /// Databases: a standby that got log within this time still hears the primary; no word of a node counts for longer.
+    pub heard_within: Period,
+    /// Databases: what an asynchronous primary may go on taking until its end is proven; part of every loss bound.
+    pub proof_within: Period,
+    /// Databases: how far a standby may be behind for a move in which nothing is to be lost.
+    pub lag_max: Period,
+    /// Databases: how often in a row, half a second apart, writes have to fail while reads work.
+    pub write_failed_looks: u32,
 }
 
 /// Traffic for the new site in per cent, held that long and found good before the next step.
@@ -57,16 +68,27 @@ impl Default for FailoverQuorum {
             shifts: Vec::new(),
             looks_again: 2,
             question_expires_in: Period::minutes(15),
+            // The provider writes a sign of life every second: one may be late.
+            heard_within: Period::milliseconds(2_500),
+            // The lease of a site, what its enforcer takes to kill, and a margin.
+            proof_within: Period::milliseconds(2_250),
+            lag_max: Period::seconds(5),
+            write_failed_looks: 4,
         }
     }
 }
 
 impl Settings for FailoverQuorum {
     fn check(&self) -> Vec<Problem> {
-        let at_least_one = [("/bad-looks", self.bad_looks), ("/flapping-moves", self.flapping_moves)];
+        let at_least_one = [
+            ("/bad-looks", self.bad_looks),
+            ("/flapping-moves", self.flapping_moves),
+            ("/write-failed-looks", self.write_failed_looks),
+        ];
         let zero = at_least_one.iter().filter(|(_, count)| *count == 0);
         let mut problems: Vec<Problem> = zero.map(|(at, _)| Problem::new(*at, "must be at least 1")).collect();
         problems.extend(self.check_shifts());
+        problems.extend(self.check_heard_within());
         problems
     }
 }
@@ -75,6 +97,13 @@ impl FailoverQuorum {
     /// The steps as the contract has them.
     pub fn contract_shifts(&self) -> Vec<Shift> {
         self.shifts.iter().map(|step| Shift { share: step.share, hold: step.hold.as_millis() }).collect()
+    }
+
+    fn check_heard_within(&self) -> Option<Problem> {
+        let enough = self.heard_within >= HEARD_WITHIN_MIN;
+        (!enough).then(|| {
+            Problem::new("/heard-within", "must be more than the second between two signs of life: 1500ms at least")
+        })
     }
 
     fn check_shifts(&self) -> Option<Problem> {
@@ -103,6 +132,8 @@ mod tests {
         let cases = [
             (r#"{"bad-looks": 0}"#, "/bad-looks"),
             (r#"{"flapping-moves": 0}"#, "/flapping-moves"),
+            (r#"{"heard-within": "1s"}"#, "/heard-within"),
+            (r#"{"write-failed-looks": 0}"#, "/write-failed-looks"),
             (r#"{"unhealthy-for": 5}"#, "/unhealthy-for"),
             (r#"{"cool-down": "5m"}"#, "/cool-down"),
             (r#"{"shifts": [{"share": 10, "hold": "1m"}]}"#, "/shifts"),

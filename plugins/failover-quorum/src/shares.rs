@@ -40,8 +40,8 @@ pub fn decide(settings: &FailoverQuorum, situation: &Situation) -> Decision {
         return stay(settings, situation, &lost);
     }
     if situation.cluster.is_some() {
-        let decision = Decision::hold("database", "the service has a database, and this policy moves traffic only");
-        return decision.would_change_if("policy", "the slot's policy weighs replicas, or a person moves the service");
+        let decision = Decision::hold("database", "the service has a database, which one site only can write");
+        return decision.would_change_if("strategy", "the fleet file calls it active-passive, or a person moves it");
     }
     rebalance(&lost, &parts)
 }

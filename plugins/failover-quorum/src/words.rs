@@ -14,6 +14,15 @@ pub fn span(milliseconds: u64) -> String {
     }
 }
 
+/// A loss as people count it: 1 s, 2 s, 5 s, 10 s … So an estimate that grows a little stays the same words.
+pub fn round_up(milliseconds: u64) -> u64 {
+    const STEPS: [u64; 18] =
+        [0, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 18_000, 43_200, 86_400];
+    const DAY: u64 = 86_400_000;
+    let step = STEPS.iter().map(|seconds| seconds * 1_000).find(|step| *step >= milliseconds);
+    step.unwrap_or_else(|| milliseconds.div_ceil(DAY).saturating_mul(DAY))
+}
+
 /// "2 of 3".
 pub fn votes(consensus: &Consensus) -> String {
     format!("{} of {}", consensus.agreeing, consensus.expected)
@@ -36,7 +45,16 @@ pub fn number(site: &SiteView, key: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::span;
+    use super::{round_up, span};
+
+    #[test]
+    fn rounds_a_loss_up_and_never_down() {
+        let cases = [(0, 0), (1, 1_000), (2_000, 2_000), (2_001, 5_000), (86_400_001, 172_800_000)];
+        for (milliseconds, rounded) in cases {
+            assert_eq!(round_up(milliseconds), rounded, "{milliseconds}");
+        }
+        assert_eq!(round_up(u64::MAX), u64::MAX);
+    }
 
     #[test]
     fn says_a_wait_never_too_short() {

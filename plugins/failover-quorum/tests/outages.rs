@@ -4,8 +4,8 @@
 
 use failover_quorum::FailoverQuorum;
 use tidegate_sdk::{
-    Autonomy, Cluster, Decision, Endpoint, Fact, FailoverPolicy, Move, Outcome, Period, Route, Share, SiteView,
-    Situation, SituationBuilder, State, Status, Strategy, Verdict,
+    Autonomy, Decision, Endpoint, Fact, FailoverPolicy, Move, Outcome, Period, Route, Share, SiteView, Situation,
+    SituationBuilder, State, Status, Strategy, Verdict,
 };
 
 const MINUTE: u64 = 60_000;
@@ -333,34 +333,6 @@ fn a_move_in_steps_goes_back_if_the_new_site_is_not_good() {
             &[],
         ),
         claim("there is no way back", shifting(dead("west"), slow("east")), "hold", "moving", &[]),
-    ]);
-}
-
-#[test]
-fn databases_are_left_alone() {
-    let cluster = || Cluster { name: "orders".to_owned(), published: None, nodes: Vec::new(), facts: Vec::new() };
-    check(vec![
-        claim(
-            "Cloudflare 2020: a dead site with a database",
-            fleet(dead_with_all("west")).cluster(cluster()),
-            "hold",
-            "database",
-            &["dead-site", "policy"],
-        ),
-        claim(
-            "a healthy one is just healthy",
-            fleet(SiteView::healthy("west")).cluster(cluster()),
-            "hold",
-            "healthy",
-            &[],
-        ),
-        claim(
-            "nothing goes back by itself either",
-            failed_over(SiteView::healthy("west")).cluster(cluster()),
-            "hold",
-            "database",
-            &["asked"],
-        ),
     ]);
 }
 
