@@ -1,10 +1,10 @@
-//! A lost site as a policy is told of it: three sites, thirty observations, a cluster of three.
+//! A lost site as a policy is told of it: three sites, thirty observations, a cluster of three that has lost its primary.
 //!
 //! Knows no policy.
 
 use tidegate_kernel::contract::{
-    Autonomy, Cluster, Consensus, Node, Objectives, Observation, Outcome, Role, SiteView, Situation, State, Status,
-    Strategy, Tier, VantageView,
+    Autonomy, Cluster, Consensus, Fact, Node, Objectives, Observation, Outcome, Role, Sighting, SiteView, Situation,
+    State, Status, Strategy, Tier, VantageView,
 };
 
 /// Three sites, ten vantage points' words on each.
@@ -30,7 +30,7 @@ pub(crate) fn situation() -> Situation {
             name: "db".into(),
             published: None,
             nodes: ["a", "b", "c"].map(node).into(),
-            facts: vec![],
+            facts: vec![Fact { key: "primary".into(), value: "db-a".into() }],
         }),
         dependencies: vec![],
         moves: vec![],
@@ -84,12 +84,13 @@ fn observation(number: u32, dead: bool) -> Observation {
 
 fn node(site: &str) -> Node {
     let primary = site == "a";
+    let reached = Sighting { vantage: "host".into(), reached: !primary, attempt_age: 100, success_age: Some(400) };
     Node {
         id: format!("db-{site}"),
         site: site.into(),
-        role: if primary { Role::Primary } else { Role::Replica },
-        seen_by: vec![],
-        writable: Some(primary),
+        role: if primary { Role::Unknown } else { Role::Replica },
+        seen_by: vec![reached],
+        writable: (!primary).then_some(false),
         fenced: None,
         identity: Some("7301".into()),
         timeline: Some(3),
@@ -98,9 +99,9 @@ fn node(site: &str) -> Node {
         replayed: Some(1 << 30),
         lag_bytes: Some(0),
         lag_at_contact: Some(0),
-        contact_age: Some(30_000),
-        upstream: (!primary).then(|| "db-a".into()),
-        upstream_heard: Some(30_000),
+        contact_age: Some(400),
+        upstream: None,
+        upstream_heard: Some(400),
         priority: 1,
         facts: vec![],
     }

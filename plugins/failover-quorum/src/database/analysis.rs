@@ -17,10 +17,10 @@ pub enum Finding<'a> {
     Elsewhere(&'a Node),
     /// These still hear from it, or from somebody; we do not reach it.
     Unreachable(&'a Node, Vec<&'a str>),
+    /// This host has never seen it take writes: what it is told to be may be old.
+    NeverReached(&'a Node),
     /// It answers, as a standby: it was stopped from taking writes, and nobody took over.
     Demoted(&'a Node),
-    /// This host has never seen it answer.
-    NeverReached(&'a Node),
     /// It does not answer, and nobody could take over.
     Alone(&'a Node),
     /// Neither it nor any standby answers.
@@ -41,10 +41,10 @@ pub fn find<'a>(case: &Case<'a>) -> Finding<'a> {
         Finding::Answers(primary)
     } else if !hearing.is_empty() {
         Finding::Unreachable(primary, hearing)
-    } else if primary.role == Role::Replica {
-        Finding::Demoted(primary)
     } else if !case.picture.was_reached() {
         Finding::NeverReached(primary)
+    } else if primary.role == Role::Replica {
+        Finding::Demoted(primary)
     } else if case.picture.others().next().is_none() {
         Finding::Alone(primary)
     } else if case.picture.standbys().next().is_none() {
@@ -87,7 +87,9 @@ impl Finding<'_> {
             Finding::Demoted(primary) => {
                 format!("{} was the primary and is a standby now; nobody took over", primary.id)
             }
-            Finding::NeverReached(primary) => format!("{} has not answered since this host started", primary.id),
+            Finding::NeverReached(primary) => {
+                format!("{} has not been seen to take writes since this host started", primary.id)
+            }
             Finding::Alone(primary) => format!("{} does not answer, and the cluster has no other node", primary.id),
             Finding::AllSilent(primary) => {
                 format!("neither {} nor any standby answers: it is probably us who are cut off", primary.id)

@@ -125,7 +125,8 @@ fn lost(case: &Case, finding: &Finding, primary: &Node) -> Decision {
     let decision = if looks < QUICK_LOOKS {
         Decision::probe_more([site], finding.code(), finding.text()).ask_again_in(STEP)
     } else {
-        Decision::hold(finding.code(), finding.text()).ask_again_in(SOON)
+        // The nodes and the vantage points contradict each other for longer than a death takes.
+        alarmed(Decision::hold(finding.code(), finding.text()), "warning").ask_again_in(SOON)
     };
     let decision = decision.remember(memo::remember((looks + 1).min(QUICK_LOOKS), &about));
     let seen = words::status(case.active.consensus.status);

@@ -69,7 +69,7 @@ impl<'a> Picture<'a> {
         told.or_else(|| attempts.min())
     }
 
-    /// The host has seen the primary answer since it started.
+    /// The host has seen the primary take writes since it started.
     pub fn was_reached(&self) -> bool {
         self.cluster.nodes.iter().any(|node| node.contact_age.is_some())
     }

@@ -2,9 +2,15 @@
 //!
 //! Adds to a decision that was made without it.
 
+use std::time::Duration;
+
 use tidegate_sdk::{Decision, Node, Role, Verdict};
 
 use super::{Case, candidates, decide, loss};
+use crate::decide::SOON;
+
+/// A lag that grows announces itself to nobody.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is to be said, and how loudly.
 struct Warning {
@@ -18,12 +24,17 @@ pub fn over(case: &Case, primary: &Node, mut decision: Decision) -> Decision {
     if decision.verdict != Verdict::Hold {
         return decision;
     }
-    let Some(Warning { code, text, alarm }) = warning(case, primary) else { return decision };
+    let Some(Warning { code, text, alarm }) = warning(case, primary) else { return again(decision, LOOK_EVERY) };
     if decision.analysis == "healthy" {
         code.clone_into(&mut decision.analysis);
     }
-    let decision = decision.because(code, text);
+    let decision = again(decision.because(code, text), SOON);
     if alarm { decide::alarmed(decision, "warning") } else { decision }
+}
+
+fn again(decision: Decision, wait: Duration) -> Decision {
+    let wait = decision.ask_again_in.map_or(wait, |sooner| wait.min(Duration::from_millis(sooner)));
+    decision.ask_again_in(wait)
 }
 
 fn warning(case: &Case, primary: &Node) -> Option<Warning> {
