@@ -38,7 +38,7 @@ fn upstream() -> impl Strategy<Value = Option<String>> {
 
 fn facts() -> impl Strategy<Value = Vec<Fact>> {
     let key = prop::sample::select(&["corrupt", "foreign", "too-old", "starting", "write-failed", "error"][..]);
-    prop_oneof![8 => Just(Vec::new()), 1 => key.prop_map(|key| vec![Fact::new(key, "so")])]
+    prop_oneof![4 => Just(Vec::new()), 1 => key.prop_map(|key| vec![Fact::new(key, "so")])]
 }
 
 fn fenced() -> impl Strategy<Value = Option<Proof>> {
@@ -93,7 +93,7 @@ fn site(name: &'static str) -> impl Strategy<Value = SiteView> {
 prop_compose! {
     fn situation()(
         cluster in cluster(),
-        down in prop::bool::weighted(0.6),
+        (down, crashed) in (prop::bool::weighted(0.6), any::<bool>()),
         (west, east, north) in (site("west"), prop_oneof![2 => site("east"), 1 => Just(SiteView::healthy("east"))], Just(SiteView::healthy("north"))),
         rpo in prop_oneof![Just(0_u64), Just(10_000), Just(3_600_000)],
         looks in 0_u32..12,
@@ -102,8 +102,22 @@ prop_compose! {
         let builder = Situation::builder("orders").site(west).site(east).site(north).cluster(cluster);
         builder.with(|situation| {
             situation.objectives.rpo = rpo;
+            if crashed {
+                situation.cluster.as_mut().into_iter().flat_map(|cluster| &mut cluster.nodes).for_each(crash);
+            }
             situation.memo = format!("{looks}@5 write-failed a\n{looks} vote a");
         }).build()
+    }
+}
+
+/// The primary is gone and everybody knows it: most of what matters is decided then.
+fn crash(node: &mut Node) {
+    node.upstream = None;
+    if node.id == "a" {
+        (node.role, node.timeline) = (Role::Unknown, Some(2));
+        node.facts.clear();
+    } else if node.role == Role::Primary {
+        node.role = Role::Replica;
     }
 }
 

@@ -145,8 +145,7 @@ fn what_stops_nobody_is_an_alarm() {
 
 #[test]
 fn looks_at_an_unreachable_primary_only_so_often() {
-    let cluster = || nodes(a().silent(3_000), b(), c());
-    let mut situation = service(lasting(), cluster()).build();
+    let mut situation = service(well(), nodes(a().silent(3_000), b(), c())).build();
     let mut verdicts = Vec::new();
     for _ in 0..4 {
         let decision = decide(&FailoverQuorum::default(), &situation);
@@ -154,7 +153,6 @@ fn looks_at_an_unreachable_primary_only_so_often() {
         situation.memo = decision.memo;
     }
     assert_eq!(verdicts, ["probe-more", "probe-more", "hold", "hold"]);
-    assert_eq!(default(service(well(), cluster())).verdict, Verdict::Hold, "the others reach it: only we do not");
 }
 
 #[test]
@@ -403,7 +401,7 @@ fn a_primary_that_was_stopped_for_nothing_takes_writes_again() {
     let restarted = nodes(unmet(demoted.clone()), unmet(b().orphaned(9_000)), unmet(c().orphaned(9_000)));
     assert_eq!(default(service(well(), restarted)).analysis, "primary-never-reached", "what we are told may be old");
     let fed = default(service(well(), nodes(demoted, Node::standby("b", "east", "x"), c().orphaned(9_000))));
-    assert_eq!((fed.verdict.name(), fed.analysis.as_str()), ("hold", "unreachable-primary"), "somebody feeds b");
+    assert_eq!((fed.verdict.name(), fed.analysis.as_str()), ("probe-more", "unreachable-primary"), "somebody feeds b");
 }
 
 #[test]

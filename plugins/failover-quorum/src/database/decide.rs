@@ -78,11 +78,12 @@ fn answers(case: &Case, primary: &Node) -> Decision {
     }
 }
 
-/// The standby's word outranks ours: look again, and never move.
+/// The standby's word outranks ours: look again, and never move. The looks are not in vain: if it hangs, the vote is there by the
+/// time that the standby has lost it too.
 fn unreachable(case: &Case, finding: &Finding, primary: &Node) -> Decision {
     let about = format!("unreachable {}", primary.id);
     let looks = memo::looks(&case.situation.memo, &about);
-    let decision = if looks < case.settings.looks_again && case.active.consensus.status != Status::Healthy {
+    let decision = if looks < case.settings.looks_again {
         let decision = Decision::probe_more([&case.active.site], finding.code(), finding.text());
         decision.remember(memo::remember(looks + 1, &about))
     } else {
