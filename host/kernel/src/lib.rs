@@ -22,6 +22,7 @@ mod orders;
 mod questions;
 mod readiness;
 pub mod record;
+pub mod replay;
 mod routes;
 pub mod rules;
 pub mod runbook;

@@ -14,6 +14,7 @@ use tidegate_kernel::event::{
 };
 use tidegate_kernel::fleet::{ClusterId, Fleet, ServiceId, SiteId, VantageId, parse};
 use tidegate_kernel::record::{Change, Record};
+use tidegate_kernel::replay::Replay;
 use tidegate_kernel::state::{Ruling, ServiceState};
 
 #[path = "database.rs"]
@@ -78,6 +79,8 @@ pub struct World {
     /// Stop everything once the journal has so many records: before or after the effects that follow.
     pub crash_at: Option<(usize, Crash)>,
     pub timeline: Vec<String>,
+    /// Every record of every world has to follow from those before it.
+    replay: Replay,
     orders: u64,
     events: VecDeque<Event>,
     crashed: bool,
@@ -259,6 +262,7 @@ impl World {
             slow_policy: None,
             crash_at: None,
             timeline: Vec::new(),
+            replay: Replay::default(),
             orders: 0,
             events: VecDeque::new(),
             crashed: false,
@@ -459,6 +463,11 @@ impl World {
         let line = serde_json::to_string(&record).expect("a record can be written");
         let record: Record = serde_json::from_str(&line).expect("a record can be read");
         tell(&mut self.timeline, self.mono, &record);
+        if self.journal.is_empty() {
+            self.replay = Replay::default();
+        }
+        let strange = self.replay.follow(&record);
+        assert!(strange.is_empty(), "{strange:?} does not follow in {record:#?}");
         self.journal.push(record);
         self.crashed |= self.crash_at.is_some_and(|(at, _)| self.journal.len() >= at);
     }
