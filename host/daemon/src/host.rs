@@ -16,6 +16,7 @@ use tidegate_kernel::Kernel;
 use tidegate_kernel::contract::{Call, Decision, Failure, Message, Reason, Severity, Situation, Verdict};
 use tidegate_kernel::event::{Command, Event, Moment};
 use tidegate_kernel::fleet::{ServiceId, SiteId};
+use tidegate_kernel::picture::Picture;
 use tidegate_kernel::view::{FleetStatus, Judgement};
 use tokio::sync::{mpsc, watch};
 
@@ -146,8 +147,8 @@ impl Host {
             return Ok(None);
         };
         let mut decisions = Vec::new();
-        for (service, slot, situation) in supposed {
-            let answer = self.slots.decide(&slot, situation).await;
+        for (service, slot, situation, picture) in supposed {
+            let answer = self.slots.decide(&slot, situation, picture).await;
             decisions.push((service, answer.result.unwrap_or_else(no_decision)));
         }
         Ok(Some(self.core.look(move |kernel, now| kernel.judge(lost, &decisions, now)).await?))
@@ -365,15 +366,15 @@ impl Drop for UnderWay {
     }
 }
 
-/// A service, its policy's slot, and what the policy would be told.
-type Supposed = (ServiceId, String, Situation);
+/// A service, its policy's slot, and what the policy would be told and shown.
+type Supposed = (ServiceId, String, Situation, Picture);
 
 /// What is supposed where a site is lost; none = there is no such site.
 fn suppose_lost(kernel: &Kernel, site: &str, now: Moment) -> Option<(SiteId, Vec<Supposed>)> {
     let lost = kernel.site_id(site)?;
     let supposed = kernel.hypothetical(lost, now).into_iter();
-    let supposed = supposed.map(|(id, situation)| (id, kernel.fleet().services[id.at()].policy.clone(), situation));
-    Some((lost, supposed.collect()))
+    let slot = |id: ServiceId| kernel.fleet().services[id.at()].policy.clone();
+    Some((lost, supposed.map(|(id, situation, picture)| (id, slot(id), situation, picture)).collect()))
 }
 
 /// A policy that cannot decide holds.

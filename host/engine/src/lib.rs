@@ -36,7 +36,7 @@ pub use provider::{
     host::{CommandRun, CommandRunner, Nothing, Outside, SecretSource},
     pool::ProviderHealth,
 };
-pub use question::{Answer, Decided, Health, Picture, PolicyFault, Question};
+pub use question::{Answer, Decided, PolicyFault, Question};
 pub use refusal::Refusal;
 pub use slot::{PolicySlot, ProviderSlot, RevisionName, Swapped};
 pub use stage::{RevisionSpec, Staged};

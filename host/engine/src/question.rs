@@ -4,8 +4,15 @@
 
 use crate::log::Line;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
-use tidegate_kernel::contract::{Cluster, Consensus, Decision, Failure, Millis, Observation, Route, Situation, Status};
+use std::fmt;
+use tidegate_kernel::{
+    contract::{Cluster, Consensus, Decision, Failure, Millis, Observation, Route, Situation, Status},
+    event::Read,
+    picture::{Health, Picture},
+};
+
+/// Of what nobody looks at.
+const UNKNOWN: Consensus = Consensus { status: Status::Unknown, agreeing: 0, voting: 0, expected: 0, held: 0 };
 
 /// One question to a policy: the situation, and what else it may look up while it decides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,29 +24,6 @@ pub struct Question {
     pub memo_format: String,
     /// Frozen at the same moment as the situation.
     pub picture: Picture,
-}
-
-/// What the host knows of other services, clusters and routes. What is missing here is looked up in the situation,
-/// and what is missing there is not known.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub struct Picture {
-    /// By service, then by site.
-    pub health: BTreeMap<String, BTreeMap<String, Health>>,
-    /// By name.
-    pub clusters: BTreeMap<String, Cluster>,
-    /// By name.
-    pub routes: BTreeMap<String, Route>,
-}
-
-/// One service at one site.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Health {
-    /// The newest word of each vantage point.
-    pub observations: Vec<Observation>,
-    /// What they say together.
-    pub consensus: Consensus,
 }
 
 /// One answer that a policy got while it decided, keyed by what it asked and never by when: a changed policy can be
@@ -105,6 +89,16 @@ impl Question {
         Question { situation, memo_format: String::new(), picture: Picture::default() }
     }
 
+    /// The question that a record of the journal tells of: its situation, and what was read then in place of a picture. A
+    /// policy that reads something else than it read then finds that it is not known.
+    pub fn recorded(situation: Situation, memo_format: String, reads: &[Read]) -> serde_json::Result<Self> {
+        let mut picture = Picture::default();
+        for read in reads {
+            picture_of(&mut picture, read)?;
+        }
+        Ok(Question { situation, memo_format, picture })
+    }
+
     /// What every vantage point said of a service at a site.
     pub fn observations(&self, service: &str, site: &str) -> Vec<Observation> {
         match self.picture.health.get(service).and_then(|sites| sites.get(site)) {
@@ -117,8 +111,7 @@ impl Question {
     pub fn agreed(&self, service: &str, site: &str) -> Consensus {
         let other = self.picture.health.get(service).and_then(|sites| sites.get(site)).map(|health| health.consensus);
         let own = || self.own_site(service, site).map(|view| view.consensus);
-        let unknown = Consensus { status: Status::Unknown, agreeing: 0, voting: 0, expected: 0, held: 0 };
-        other.or_else(own).unwrap_or(unknown)
+        other.or_else(own).unwrap_or(UNKNOWN)
     }
 
     /// A database cluster as last seen.
@@ -139,6 +132,33 @@ impl Question {
         let own = service == self.situation.service;
         self.situation.sites.iter().find(|view| own && view.site == site)
     }
+}
+
+/// Puts one recorded answer into the picture. What was not found then is not there now either.
+fn picture_of(picture: &mut Picture, read: &Read) -> serde_json::Result<()> {
+    let arguments: Vec<String> = serde_json::from_str(&read.arguments)?;
+    let argument = |at: usize| arguments.get(at).cloned().unwrap_or_default();
+    match read.capability.as_str() {
+        "health.observations" => {
+            seen(picture, argument(0), argument(1)).observations = serde_json::from_str(&read.answer)?;
+        }
+        "health.agreed" => seen(picture, argument(0), argument(1)).consensus = serde_json::from_str(&read.answer)?,
+        "replication.topology" => {
+            let found: Result<Cluster, Failure> = serde_json::from_str(&read.answer)?;
+            picture.clusters.extend(found.map(|cluster| (argument(0), cluster)));
+        }
+        "dns.resolve" => {
+            let found: Result<Route, Failure> = serde_json::from_str(&read.answer)?;
+            picture.routes.extend(found.map(|route| (argument(0), route)));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn seen(picture: &mut Picture, service: String, site: String) -> &mut Health {
+    let unseen = || Health { observations: Vec::new(), consensus: UNKNOWN };
+    picture.health.entry(service).or_default().entry(site).or_insert_with(unseen)
 }
 
 impl fmt::Display for PolicyFault {

@@ -1,7 +1,7 @@
 //! When a policy is asked, and what its answer counts for.
 //!
 //! One ticket per service at a time. An answer to an older version of the service, or by another revision than the slot's,
-//! counts for nothing: the policy is asked again. A policy that fails holds, with an alarm, and is asked again soon with an
+//! counts for nothing, nor does one that looked up what its picture lacked: the policy is asked again. A policy that fails holds, with an alarm, and is asked again soon with an
 //! empty memo.
 
 use crate::contract::{self, Decision, Millis, Status, Verdict};
@@ -32,7 +32,10 @@ impl Kernel {
         let mut turn = Turn::new(now);
         match edge {
             Edge::Consensus { service, site, to, .. } => self.consensus_changed(&mut turn, service, site, to),
-            Edge::Votes { service, .. } if !self.sensing.warming_up(now) => self.ask(&mut turn, service),
+            Edge::Votes { service, .. } if !self.sensing.warming_up(now) => {
+                self.ask(&mut turn, service);
+                self.ask_lookers(&mut turn, service);
+            }
             Edge::Votes { .. } => {}
             Edge::Vantage { vantage, sound, .. } => self.vantage_changed(&mut turn, vantage, sound),
         }
@@ -46,6 +49,7 @@ impl Kernel {
         }
         self.judge_health(turn, service);
         self.ask(turn, service);
+        self.ask_lookers(turn, service);
         self.drive_service(turn, service);
     }
 
@@ -137,7 +141,7 @@ impl Kernel {
 
     fn put_to_policy(&mut self, turn: &mut Turn, id: ServiceId) {
         let Some(situation) = self.situation(id, turn.now) else { return };
-        let situation = Box::new(situation);
+        let (situation, picture) = (Box::new(situation), self.picture(id, turn.now));
         let ticket = self.desk.ticket();
         let slot = self.fleet.services[id.at()].policy.clone();
         let desk = self.desk.service(id);
@@ -146,7 +150,7 @@ impl Kernel {
         }
         let desk = self.desk.service(id);
         desk.asked = Some(Asked { ticket, version: desk.version, situation: situation.clone() });
-        turn.effect(Effect::Decide { ticket, service: id, slot, situation });
+        turn.effect(Effect::Decide { ticket, service: id, slot, situation, picture });
     }
 
     /// Asks again no later than in `pause`.
@@ -173,7 +177,8 @@ impl Kernel {
     ) {
         let mut turn = Turn::new(now);
         let Some(asked) = self.take_ticket(ticket, id) else { return };
-        if asked.version != self.desk.service(id).version || !self.counts(id, &answer.revision) {
+        let stale = asked.version != self.desk.service(id).version || !self.counts(id, &answer.revision);
+        if self.looks_further(id, &answer) || stale {
             self.put_to_policy(&mut turn, id);
             return turn.finish(|| Cause::Due("asked again".into()), effects);
         }

@@ -40,6 +40,8 @@ pub(crate) struct ServiceDesk {
     pub(crate) route_asked: Option<u64>,
     /// The servers' last answer was not what was expected.
     pub(crate) route_doubted: bool,
+    /// The other services that its policy looked up when it last decided.
+    pub(crate) looked_up: BTreeSet<ServiceId>,
     /// Due times of what goes on for ever: route and readiness.
     repeated: [Option<Millis>; 2],
 }
@@ -80,6 +82,8 @@ pub(crate) struct Desk {
     pub(crate) turned_bad: VecDeque<TurnedBad>,
     /// Vantage points that have reached their control targets since they were first heard: only these can lose them.
     pub(crate) seen_sound: BTreeSet<VantageId>,
+    /// By service: whose policies look it up.
+    pub(crate) lookers: BTreeMap<ServiceId, BTreeSet<ServiceId>>,
     pub(crate) probe_swapped: Option<Millis>,
     /// By the run that waits for them.
     pub(crate) leases: BTreeMap<RunId, Lease>,
@@ -96,12 +100,26 @@ impl Desk {
     /// For another fleet file: positions have changed, so what is in hand for single services is dropped.
     pub(crate) fn renew(&mut self, fleet: &Fleet) {
         self.services = vec![ServiceDesk::default(); fleet.services.len()];
+        self.lookers.clear();
         self.seen_sound.clear();
         self.timers.retain(|(_, timer)| !matches!(timer, Timer::Ask(_) | Timer::ReadRoute(_) | Timer::CheckReady(_)));
     }
 
     pub(crate) fn service(&mut self, service: ServiceId) -> &mut ServiceDesk {
         &mut self.services[service.at()]
+    }
+
+    /// From now on the policy of `id` is shown these.
+    pub(crate) fn look_up(&mut self, id: ServiceId, others: BTreeSet<ServiceId>) {
+        for other in &self.services[id.at()].looked_up {
+            if let Some(lookers) = self.lookers.get_mut(other) {
+                lookers.remove(&id);
+            }
+        }
+        for other in &others {
+            self.lookers.entry(*other).or_default().insert(id);
+        }
+        self.services[id.at()].looked_up = others;
     }
 
     pub(crate) fn ticket(&mut self) -> Ticket {

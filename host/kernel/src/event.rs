@@ -11,6 +11,7 @@ use crate::contract::{
     SyncSet, Timestamp,
 };
 use crate::fleet::{ClusterId, Fleet, ServiceId, SiteId, VantageId};
+use crate::picture::Picture;
 use crate::record::Record;
 
 /// When something happened: `mono` never jumps and is what ages and timers count in (it goes on after a restart);
@@ -209,8 +210,8 @@ pub enum Effect {
     /// Must be durable before any later effect of the same list is begun.
     Append(Record),
     /// Ask the service's policy; after a crash it is asked afresh. `settings` of the situation is empty: it is the
-    /// revision's, and the engine fills it in.
-    Decide { ticket: Ticket, service: ServiceId, slot: String, situation: Box<Situation> },
+    /// revision's, and the engine fills it in. `picture` is of the same moment, and empty for a policy that looks nothing up.
+    Decide { ticket: Ticket, service: ServiceId, slot: String, situation: Box<Situation>, picture: Picture },
     /// Carry out a step; after a crash it is read back, then repeated under the same key.
     Perform { run: RunId, step: usize, action: Action, call: Call },
     /// Ask the authoritative servers where the name leads.

@@ -31,6 +31,8 @@ pub struct Kernel {
     pub(crate) clusters: Clusters,
     pub(crate) recovered: bool,
     services: HashMap<String, ServiceId>,
+    /// By the name that leads to it.
+    names: HashMap<String, ServiceId>,
     edges: Vec<Edge>,
 }
 
@@ -55,6 +57,7 @@ impl Kernel {
             capacity: Capacity::count(&fleet, &State::default()),
             clusters: Clusters::new(&fleet),
             services: index(&fleet),
+            names: index_of_names(&fleet),
             state: State::default(),
             recovered: false,
             edges: Vec::new(),
@@ -139,6 +142,11 @@ impl Kernel {
     /// A service's position.
     pub fn service_id(&self, name: &str) -> Option<ServiceId> {
         self.services.get(name).copied()
+    }
+
+    /// The service that a name leads to.
+    pub(crate) fn leads_to(&self, name: &str) -> Option<ServiceId> {
+        self.names.get(name).copied()
     }
 
     /// A site's position.
@@ -291,6 +299,7 @@ impl Kernel {
         self.sensing = std::mem::replace(&mut self.sensing, fresh).carry_over(&self.fleet, &fleet, now);
         self.clusters = std::mem::take(&mut self.clusters).carry_over(&self.fleet, &fleet);
         self.services = index(&fleet);
+        self.names = index_of_names(&fleet);
         self.desk.renew(&fleet);
         self.fleet = fleet;
         self.capacity = Capacity::count(&self.fleet, &self.state);
@@ -313,6 +322,11 @@ fn home(service: &Service, fleet: &Fleet) -> Vec<Share> {
 
 fn index(fleet: &Fleet) -> HashMap<String, ServiceId> {
     fleet.services.iter().enumerate().map(|(at, service)| (service.name.clone(), ServiceId(at as u32))).collect()
+}
+
+fn index_of_names(fleet: &Fleet) -> HashMap<String, ServiceId> {
+    let named = |(at, service): (usize, &Service)| Some((service.route.as_ref()?.name.clone(), ServiceId(at as u32)));
+    fleet.services.iter().enumerate().filter_map(named).collect()
 }
 
 fn compare(state: &State, recorded: String, at: Moment) -> Result<(), RecoverError> {

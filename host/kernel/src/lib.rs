@@ -19,6 +19,7 @@ pub mod guard;
 mod kernel;
 mod notices;
 mod orders;
+pub mod picture;
 mod questions;
 mod readiness;
 pub mod record;

@@ -9,6 +9,7 @@ use crate::contract::{
 use crate::event::Moment;
 use crate::fleet::{Place, Service, ServiceId, SiteId};
 use crate::kernel::Kernel;
+use crate::picture::Picture;
 use crate::state::{RouteState, ServiceState};
 
 /// How long a site that is only supposed to be lost counts as lost: longer than any policy's window.
@@ -28,10 +29,11 @@ impl Kernel {
     }
 
     /// The situations of all services that `lose` would touch, if it were lost: those with a part of their traffic there.
-    pub fn hypothetical(&self, lose: SiteId, now: Moment) -> Vec<(ServiceId, Situation)> {
+    pub fn hypothetical(&self, lose: SiteId, now: Moment) -> Vec<(ServiceId, Situation, Picture)> {
         let name = &self.fleet.sites[lose.at()].name;
         let touched = self.service_ids().filter(|&id| self.service_state(id).is_some_and(|s| s.life.share(name) > 0));
-        touched.filter_map(|id| Some((id, self.situation_through(id, Lens { now, lost: Some(lose) })?))).collect()
+        let lens = Lens { now, lost: Some(lose) };
+        touched.filter_map(|id| Some((id, self.situation_through(id, lens)?, self.picture_through(id, lens)))).collect()
     }
 
     pub(crate) fn service_ids(&self) -> impl Iterator<Item = ServiceId> + use<> {
@@ -144,7 +146,7 @@ impl Kernel {
     }
 }
 
-fn told_route(service: &Service, known: &ServiceState, route: &RouteState, now: Moment) -> Route {
+pub(crate) fn told_route(service: &Service, known: &ServiceState, route: &RouteState, now: Moment) -> Route {
     let changed = route.changed.unwrap_or(known.life.since);
     Route {
         name: service.route.as_ref().map_or_else(String::new, |spec| spec.name.clone()),

@@ -505,7 +505,7 @@ fn what_if_names_order_and_room() {
     let world = World::settled(fleet(&services));
     let east = world.kernel.site_id("east").unwrap();
     let said = world.kernel.hypothetical(east, world.now());
-    let decisions: Vec<_> = said.iter().map(|(id, told)| (*id, plain_policy(told).unwrap())).collect();
+    let decisions: Vec<_> = said.iter().map(|(id, told, _)| (*id, plain_policy(told).unwrap())).collect();
     let judged = world.kernel.judge(east, &decisions, world.now());
     let of = |name: &str| judged.iter().find(|judged| judged.service == name).unwrap();
     assert_eq!((of("db").order, of("shop").order), (Some(1), Some(2)));

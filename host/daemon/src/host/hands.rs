@@ -10,6 +10,7 @@ use tidegate_kernel::Kernel;
 use tidegate_kernel::contract::{Call, Decision, Failure, Message, Reason, Route, Situation};
 use tidegate_kernel::event::{Action, Answered, Effect, Event, RunId, StepOutcome, Ticket};
 use tidegate_kernel::fleet::{ClusterId, Mode, ServiceId};
+use tidegate_kernel::picture::Picture;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -71,9 +72,9 @@ impl Hands for Tasks {
         let (host, live) = (self.host.clone(), self.host.live());
         let name = |service: ServiceId| live.fleet.services.get(service.at()).map(|service| service.name.clone());
         match effect {
-            Effect::Decide { ticket, service, slot, situation } => {
+            Effect::Decide { ticket, service, slot, situation, picture } => {
                 let Some(service) = name(service) else { return };
-                self.spawn(Some(&self.decisions), decide(host, ticket, service, slot, *situation));
+                self.spawn(Some(&self.decisions), decide(host, ticket, service, slot, (*situation, picture)));
             }
             Effect::Perform { run, step, action, call } => self.perform(run, step, action, call),
             Effect::ReadRoute { service } => {
@@ -167,10 +168,10 @@ async fn decide(
     ticket: Ticket,
     name: String,
     slot: String,
-    situation: Situation,
+    told: (Situation, Picture),
 ) -> impl FnOnce(&Kernel) -> Vec<Event> + Send {
     let begun = Instant::now();
-    let answer = host.slots().decide(&slot, situation).await;
+    let answer = host.slots().decide(&slot, told.0, told.1).await;
     host.metrics().took(metrics::DECISION_SECONDS, &[&slot], begun.elapsed());
     count_decision(&host, &slot, &answer);
     of_service(name, move |service| Event::Decided { ticket, service, answer: Box::new(answer) })

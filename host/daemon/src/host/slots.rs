@@ -16,6 +16,7 @@ use tidegate_engine::{
 };
 use tidegate_kernel::contract::{Call, Done, Failure, Finding, Message, Output, Route, Situation};
 use tidegate_kernel::event::{Answered, Event, Read, Revision};
+use tidegate_kernel::picture::Picture;
 
 use super::live::Live;
 use super::metrics::{self, Metrics};
@@ -232,12 +233,12 @@ impl Slots {
     }
 
     /// Asks a policy. Whatever goes wrong is an answer without a decision, which the kernel takes as a hold.
-    pub async fn decide(&self, slot: &str, situation: Situation) -> Answered {
+    pub async fn decide(&self, slot: &str, situation: Situation, picture: Picture) -> Answered {
         let Some(held) = self.held(slot) else { return unanswered(format!("there is no slot {slot}")) };
         let Kind::Policy(policy) = &held.kind else { return unanswered(format!("slot {slot} holds no policy")) };
-        let mut question = Question::new(situation);
         // The kernel has already left out a memo of another format.
-        question.memo_format = policy.revision().manifest.memo_format.clone();
+        let memo_format = policy.revision().manifest.memo_format.clone();
+        let question = Question { situation, memo_format, picture };
         let decided = policy.decide(Arc::new(question)).await;
         for line in &decided.log {
             tracing::debug!(slot, digest = decided.digest, "the policy says: {}", line.text);

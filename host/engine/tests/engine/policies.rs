@@ -3,8 +3,10 @@
 use crate::support::{decide, engine, limits, policy, policy_slot, question, refused};
 use serde_json::json;
 use std::sync::Arc;
-use tidegate_engine::{Health, PolicyFault, Question};
-use tidegate_kernel::contract::{Consensus, Status, Verdict};
+use tidegate_engine::{PolicyFault, Question};
+use tidegate_kernel::contract::{Consensus, Endpoint, Route, Status, Verdict};
+use tidegate_kernel::event::Read;
+use tidegate_kernel::picture::Health;
 
 /// What stops each rule-breaker. It breaks its rule in the self-test already, so it never gets into a slot.
 #[tokio::test]
@@ -134,6 +136,49 @@ async fn observations_come_from_the_frozen_picture_and_are_recorded_once_by_what
         ]
     );
     assert_eq!(decided.answers[1].result["voting"], 5);
+}
+
+#[tokio::test]
+async fn what_a_decision_read_is_all_that_it_takes_to_repeat_it() {
+    let engine = engine().await;
+    let slot = policy_slot(&engine, policy("look")).await;
+    let mut asked = question();
+    let consensus = Consensus { status: Status::Degraded, agreeing: 1, voting: 3, expected: 5, held: 7 };
+    let observations = asked.situation.sites[0].observations.clone();
+    for service in ["other", "unread"] {
+        let health = Health { observations: observations.clone(), consensus };
+        asked.picture.health.entry(service.into()).or_default().insert("b".into(), health);
+    }
+    let endpoint = Endpoint { site: "b".into(), target: "192.0.2.7".into(), weight: 100 };
+    let route = Route {
+        name: "nowhere.example".into(),
+        ttl_seconds: 5,
+        endpoints: vec![endpoint],
+        written_by: Some(3),
+        age: 9,
+        facts: vec![],
+    };
+    asked.picture.routes.insert(route.name.clone(), route);
+    let first = slot.decide(Arc::new(asked.clone())).await;
+    let facts: Vec<_> = first.result.clone().unwrap().facts.into_iter().map(|fact| fact.value).collect();
+    assert_eq!((&*facts[1], &*facts[3]), ("3", "Ok(\"nowhere.example\")"));
+
+    let reads: Vec<Read> = first.answers.iter().map(recorded).collect();
+    let again = Question::recorded(asked.situation, asked.memo_format, &reads).unwrap();
+    assert!(!again.picture.health.contains_key("unread"));
+    let again = slot.decide(Arc::new(again)).await;
+    assert_eq!((&again.result, again.fuel, &again.answers), (&first.result, first.fuel, &first.answers));
+
+    let blind = slot.decide(Arc::new(question())).await;
+    assert_ne!(blind.result, first.result, "the picture has made the difference");
+}
+
+fn recorded(answer: &tidegate_engine::Answer) -> Read {
+    Read {
+        capability: answer.capability.clone(),
+        arguments: json!(answer.arguments).to_string(),
+        answer: answer.result.to_string(),
+    }
 }
 
 #[tokio::test]

@@ -10,9 +10,10 @@ use tidegate_kernel::contract::{
     Strategy, Verdict,
 };
 use tidegate_kernel::event::{
-    Accepted, Action, Answered, Command, Effect, Event, Look, Moment, Refused, Revision, RunId, StepOutcome,
+    Accepted, Action, Answered, Command, Effect, Event, Look, Moment, Read, Refused, Revision, RunId, StepOutcome,
 };
 use tidegate_kernel::fleet::{ClusterId, Fleet, ServiceId, SiteId, VantageId, parse};
+use tidegate_kernel::picture::Picture;
 use tidegate_kernel::record::{Change, Record};
 use tidegate_kernel::replay::Replay;
 use tidegate_kernel::state::{Ruling, ServiceState};
@@ -28,6 +29,9 @@ const BEAT: Millis = 250;
 const START: u64 = 1_795_176_000_000;
 
 pub type Policy = fn(&Situation) -> Result<Decision, String>;
+
+/// A policy that looks further than its situation, and what it read there.
+pub type Looker = fn(&Situation, &Picture) -> (Result<Decision, String>, Vec<Read>);
 
 /// How the name servers answer the next write.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,6 +58,10 @@ pub struct World {
     pub wall_off: i64,
     pub journal: Vec<Record>,
     pub policy: Policy,
+    /// Asked in its stead.
+    pub looker: Option<Looker>,
+    /// What each asking was shown beside its situation.
+    pub shown: Vec<(ServiceId, Picture)>,
     pub revision: Revision,
     pub dead: BTreeSet<&'static str>,
     /// Sites whose services are ill, while the site and its agent live.
@@ -246,6 +254,8 @@ impl World {
             wall_off: 0,
             journal: Vec::new(),
             policy: plain_policy,
+            looker: None,
+            shown: Vec::new(),
             revision: revision(1),
             dead: BTreeSet::new(),
             ill: BTreeSet::new(),
@@ -422,10 +432,13 @@ impl World {
             match effect {
                 Effect::Append(record) => self.append(record),
                 _ if self.crashed && !matches!(self.crash_at, Some((_, Crash::AfterEffects))) => return,
-                Effect::Decide { ticket, service, situation, .. } => {
-                    let result = (self.policy)(&situation);
-                    let answer =
-                        Answered { revision: self.revision.clone(), result, reads: Vec::new(), fuel: 1, took_us: 1 };
+                Effect::Decide { ticket, service, situation, picture, .. } => {
+                    let (result, reads) = match self.looker {
+                        Some(looker) => looker(&situation, &picture),
+                        None => ((self.policy)(&situation), Vec::new()),
+                    };
+                    self.shown.push((service, picture));
+                    let answer = Answered { revision: self.revision.clone(), result, reads, fuel: 1, took_us: 1 };
                     let event = Event::Decided { ticket, service, answer: Box::new(answer) };
                     match &mut self.slow_policy {
                         Some(kept) => kept.push((service, event)),

@@ -4,6 +4,7 @@
 
 use super::{super::host::PolicyHost, refuse};
 use sha2::{Digest as _, Sha256};
+use tidegate_kernel::contract::Situation;
 use wasmtime::{Result, bail, component::Resource};
 use wasmtime_wasi::p2::{
     DynPollable,
@@ -13,7 +14,7 @@ use wasmtime_wasi::p2::{
     },
 };
 
-/// The same bytes for the same question: SHA-256 of the question and a counter.
+/// The same bytes for the same situation: SHA-256 of the situation and a counter.
 #[derive(Debug, Default)]
 pub(crate) struct Random {
     seed: Option<[u8; 32]>,
@@ -21,8 +22,13 @@ pub(crate) struct Random {
 }
 
 impl PolicyHost {
+    /// All that randomness may depend on: the journal has it whole, so that a decision can be repeated.
+    fn situation(&self) -> Option<&Situation> {
+        self.question.as_ref().map(|question| &question.situation)
+    }
+
     fn now_ms(&self) -> u64 {
-        self.question.as_ref().map_or(0, |question| question.situation.now)
+        self.situation().map_or(0, |situation| situation.now)
     }
 
     fn random(&mut self, length: u64) -> Result<Vec<u8>> {
@@ -40,7 +46,7 @@ impl PolicyHost {
     fn block(&mut self) -> Result<[u8; 32]> {
         let seed = match self.random.seed {
             Some(seed) => seed,
-            None => *self.random.seed.insert(Sha256::digest(serde_json::to_vec(&self.question.as_deref())?).into()),
+            None => *self.random.seed.insert(Sha256::digest(serde_json::to_vec(&self.situation())?).into()),
         };
         self.random.counter += 1;
         Ok(Sha256::new().chain_update(seed).chain_update(self.random.counter.to_le_bytes()).finalize().into())
