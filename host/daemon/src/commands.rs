@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, User};
+use nix::unistd::{Pid, Uid, User};
 use regex_lite::Regex;
 use tidegate_kernel::contract::{Failure, Output};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -119,12 +119,31 @@ impl Prepared {
         let mut command = Command::new(program);
         command.args(arguments).env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-        if let Some(name) = &self.run_as {
-            let user = self.user(name)?;
+        if let Some(user) = self.other_user()? {
             // As root, setting the user drops the supplementary groups as well.
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        command.spawn().map_err(|error| self.not_run(&format!("cannot start {program}: {error}")))
+        command.spawn().map_err(|error| self.not_run(&format!("cannot start {program}{}: {error}", self.as_whom())))
+    }
+
+    /// Whom to become first; none = it runs as whoever this process is. Only root may: another process with the right to change
+    /// its user would hand its own supplementary groups on.
+    fn other_user(&self) -> Result<Option<User>, Failure> {
+        let Some(name) = &self.run_as else { return Ok(None) };
+        let (user, own) = (self.user(name)?, Uid::current());
+        if user.uid == own {
+            return Ok(None);
+        }
+        if own.is_root() {
+            return Ok(Some(user));
+        }
+        Err(self.not_run(&format!(
+            "it is declared to run as {name}, and only root can change to another user (this process has uid {own})"
+        )))
+    }
+
+    fn as_whom(&self) -> String {
+        self.run_as.as_deref().map(|name| format!(" as {name}")).unwrap_or_default()
     }
 
     fn user(&self, name: &str) -> Result<User, Failure> {
@@ -284,6 +303,23 @@ mod tests {
         declared(argv, &[]).unwrap().prepare(&order(&[])).unwrap().run().await
     }
 
+    async fn run_as(user: &str, argv: &[&str]) -> Result<Output, Failure> {
+        let mut prepared = declared(argv, &[]).unwrap().prepare(&order(&[])).unwrap();
+        prepared.run_as = Some(user.into());
+        prepared.run().await
+    }
+
+    /// On a thread of its own, which the kernel of the operating system gives what only this test wants.
+    fn on_a_thread_that(prepares: impl FnOnce() + Send, run: impl Future<Output = ()> + Send) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                prepares();
+                runtime.block_on(run);
+            });
+        });
+    }
+
     #[test]
     fn holds_the_whole_value_against_the_pattern() {
         let cases = [
@@ -363,6 +399,46 @@ mod tests {
         names.retain(|name| !name.is_empty());
         names.sort_unstable();
         assert_eq!(names, [b"LANG".as_slice(), b"PATH"]);
+    }
+
+    #[test]
+    fn runs_as_the_declared_user_without_the_groups_of_root() {
+        assert!(Uid::current().is_root(), "this test changes to another user: run it as root");
+        let with_a_group = || rustix::thread::set_thread_groups(&[rustix::process::Gid::from_raw(4_242)]).unwrap();
+        on_a_thread_that(with_a_group, async {
+            let groups = |output: Output| String::from_utf8(output.stdout).unwrap();
+            assert_eq!(groups(run(&["/usr/bin/id", "-G"]).await.unwrap()), "0 4242\n", "what is to be dropped");
+            let nobody = User::from_name("nobody").unwrap().unwrap();
+            assert_eq!(groups(run_as("nobody", &["/usr/bin/id", "-G"]).await.unwrap()), format!("{}\n", nobody.gid));
+            assert_eq!(groups(run_as("nobody", &["/usr/bin/id", "-un"]).await.unwrap()), "nobody\n");
+        });
+    }
+
+    #[test]
+    fn runs_nothing_where_it_cannot_become_the_declared_user() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let without_the_right = || {
+            if Uid::current().is_root() {
+                let daemon = rustix::process::Uid::from_raw(1);
+                rustix::thread::set_thread_res_uid(daemon, daemon, daemon).unwrap();
+            }
+        };
+        on_a_thread_that(without_the_right, async {
+            for (user, named) in
+                [("nobody", "only root can change to another user"), ("no-such-user", "there is no user")]
+            {
+                let refused = run_as(user, &["/bin/rm", "-f", path]).await.unwrap_err();
+                let Failure::Rejected(told) = &refused else { panic!("{refused:?}") };
+                assert!(told.contains(named) && told.contains(user) && told.ends_with("nothing was run"), "{told}");
+            }
+            let own = User::from_uid(Uid::current()).unwrap().unwrap();
+            assert!(
+                run_as(&own.name, &["/bin/true"]).await.is_ok_and(|output| output.status == 0),
+                "that is no change"
+            );
+        });
+        assert!(file.path().exists());
     }
 
     #[tokio::test]
