@@ -19,18 +19,20 @@ pub(super) async fn watch(host: Arc<Host>) -> anyhow::Result<()> {
     let mut hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = host.live().stamps_when_read();
+    let mut refused = None;
     loop {
         let asked = tokio::select! {
             _ = hangups.recv() => true,
             _ = looks.tick() => false,
         };
         let live = host.live();
+        let read = live.stamps_when_read();
         let now = tokio::task::spawn_blocking(move || live.stamps_now()).await?;
-        if asked || now != known {
-            // A file that is refused is read again only when it has changed again.
-            known = now;
-            if let Err(error) = host.reload().await {
+        // A file that is refused is read again only when it has changed again.
+        if asked || (now != read && refused.as_ref() != Some(&now)) {
+            let taken = host.reload().await;
+            refused = taken.is_err().then_some(now);
+            if let Err(error) = taken {
                 tracing::error!(
                     "the fleet file was not taken over; the host goes on with the one that it had:\n{error:#}"
                 );

@@ -12,12 +12,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 use tidegate::client::{Address, Client};
 use tidegate::host::{Options, Serving, run};
 use tidegate_nameserver::{Nameserver, NameserverConfig, RecordData, Running, TsigAlgorithm, TsigKey, ZoneRecord};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -182,6 +185,40 @@ impl Stage {
             journal.push('\n');
         }
         journal
+    }
+}
+
+/// A host as a process of its own, killed when this is dropped.
+pub struct Process {
+    pub child: Child,
+    log: PathBuf,
+}
+
+impl Stage {
+    /// The real program; serves when this returns.
+    pub async fn start_process(&self) -> Process {
+        let log = self.directory.path().join("log");
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(["run", "--workers", "1", "--fleet"]).arg(self.fleet_file()).arg("--cache").arg(compiled());
+        command.stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap()).kill_on_drop(true);
+        let process = Process { child: command.spawn().unwrap(), log };
+        process.says("serving at").await;
+        process
+    }
+}
+
+impl Process {
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until its log has these words.
+    pub async fn says(&self, words: &str) {
+        until(words, || async { self.log().contains(words) }).await;
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().unwrap().cast_signed()), signal).unwrap();
     }
 }
 
