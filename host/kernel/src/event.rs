@@ -64,6 +64,8 @@ pub enum Event {
     Swapped { slot: String, revision: Revision, probe: bool },
     /// A slot's plugin misbehaved outside of any decision (a provider quarantined, a self-test failed).
     PluginFault { slot: String, text: String },
+    /// An agent was shown a journal that does not follow from the one that it was shown before.
+    Rewritten { agent: String, seen: JournalHead, shown: JournalHead },
     /// A message reached its channel, or did not.
     Sent { key: String, channel: String, result: Result<(), Failure> },
     /// A person wants something.
@@ -84,6 +86,15 @@ pub struct Look {
     /// is not older than that.
     pub not_before: Millis,
     pub detail: String,
+}
+
+/// How far a journal had come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalHead {
+    /// Number of its newest record.
+    pub number: u64,
+    /// That record's hash.
+    pub hash: String,
 }
 
 /// Which code with which settings.

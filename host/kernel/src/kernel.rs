@@ -117,6 +117,7 @@ impl Kernel {
             Event::ReadyChecked { service, blockers } => self.ready_checked(service, blockers, now, effects),
             Event::Swapped { slot, revision, probe } => self.swapped(slot, revision, probe, now, effects),
             Event::PluginFault { slot, text } => self.plugin_fault(slot, text, now, effects),
+            Event::Rewritten { agent, seen, shown } => self.rewritten(agent, seen, shown, now, effects),
             Event::Sent { key, channel, result } => self.sent(key, channel, result, now, effects),
             Event::Ordered { order, by, command } => self.ordered(order, by, command, now, effects),
             Event::FleetChanged(fleet) => self.fleet_changed(*fleet, now, effects),

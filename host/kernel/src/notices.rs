@@ -4,7 +4,7 @@
 
 use crate::contract::{Fact, Failure, Message, Millis, Severity};
 use crate::desk::{Timer, Turn};
-use crate::event::{Effect, Moment};
+use crate::event::{Effect, JournalHead, Moment};
 use crate::fleet::ServiceId;
 use crate::kernel::Kernel;
 use crate::record::{Cause, Change};
@@ -52,6 +52,26 @@ impl Kernel {
         let body = format!("{fault}\nNothing was changed. It is asked again soon, with an empty memo.");
         let key = format!("policy-fault/{slot}/{}/{}", last.revision.number, service.name);
         self.tell(turn, id, &key, Severity::Critical, &subject, &body);
+    }
+
+    /// Somebody changed the journal behind an agent's back: recorded each time that it is noticed, told once.
+    pub(crate) fn rewritten(
+        &mut self,
+        agent: String,
+        seen: JournalHead,
+        shown: JournalHead,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut turn = Turn::new(now);
+        let text = format!(
+            "The journal was changed or cut: agent {agent} remembers record {} as {}, and was shown record {} as {}. Find out \
+             who did it before you trust what it says; `tidegate journal verify` and a copy of it help",
+            seen.number, seen.hash, shown.number, shown.hash
+        );
+        let key = format!("journal-rewritten/{agent}/{}/{}", seen.hash, shown.hash);
+        self.tell_fleet(&mut turn, &key, Severity::Critical, &text);
+        turn.finish_recorded(Cause::Rewritten { agent, seen, shown }, effects);
     }
 
     fn send(&mut self, turn: &mut Turn, key: &str, channels: &[String], message: &Message) {

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{Decision, Failure, Millis, Route, Situation, Status};
-use crate::event::{Command, Moment, QuestionId, Read, Revision, RunId, StepOutcome};
+use crate::event::{Command, JournalHead, Moment, QuestionId, Read, Revision, RunId, StepOutcome};
 use crate::rules::RuleNumber;
 use crate::saga::{Heading, StepState};
 use crate::state::{
@@ -60,6 +60,12 @@ pub enum Cause {
     PluginFault {
         slot: String,
         text: String,
+    },
+    /// An agent remembers another journal than this one.
+    Rewritten {
+        agent: String,
+        seen: JournalHead,
+        shown: JournalHead,
     },
     Sent {
         key: String,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use tidegate_kernel::Kernel;
 use tidegate_kernel::contract::{Decision, Situation, State, Verdict};
-use tidegate_kernel::event::{Answered, Effect, Event, Moment};
+use tidegate_kernel::event::{Answered, Effect, Event, JournalHead, Moment};
 use tidegate_kernel::record::{Cause, Record};
 use world::*;
 
@@ -50,6 +50,21 @@ fn a_journal_of_this_version_is_read_by_every_later_one() {
     assert_eq!((shop.life.state, shop.life.epoch, shop.moves.len()), (State::Normal, 2, 2));
     assert!(shop.drift.is_some() && kernel.state().paused.is_some());
     assert!(records.iter().any(|record| matches!(record.cause, Cause::Checkpoint { .. })));
+}
+
+#[test]
+fn a_journal_that_an_agent_saw_rewritten_is_an_alarm_once_and_on_record_each_time() {
+    let mut world = World::settled(fleet(&shop("")));
+    let head = |number, hash: &str| JournalHead { number, hash: hash.into() };
+    for agent in ["west", "west", "east"] {
+        world.give(Event::Rewritten { agent: agent.into(), seen: head(8, "h"), shown: head(7, "x") });
+    }
+    let told: Vec<&str> = world.sent.iter().map(|(_, subject)| subject.as_str()).collect();
+    let said = |agent: &str| format!("agent {agent} remembers record 8 as h, and was shown record 7 as x");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains(&said("west")) && told[1].contains(&said("east")), "{told:?}");
+    let recorded = world.journal.iter().filter(|record| matches!(record.cause, Cause::Rewritten { .. })).count();
+    assert_eq!(recorded, 3);
 }
 
 #[test]

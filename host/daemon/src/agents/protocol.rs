@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tidegate_kernel::contract::{Epoch, Fact, Failure, Millis, Outcome, Output};
+use tidegate_kernel::event::JournalHead;
 
 use crate::enforcer::line::Held;
 use crate::lease::Known;
@@ -58,6 +59,12 @@ pub struct Rewritten {
     pub seen: ChainHead,
     /// What it was shown later.
     pub shown: ChainHead,
+}
+
+impl From<ChainHead> for JournalHead {
+    fn from(head: ChainHead) -> Self {
+        JournalHead { number: head.number, hash: head.hash }
+    }
 }
 
 /// An agent's word.

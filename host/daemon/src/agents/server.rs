@@ -131,14 +131,6 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answe
 
 /// Takes a report in; the answer carries a new heartbeat.
 async fn hear(shared: &Shared, member: &Member, session: u64, report: Report, freshness: u64) -> Heard {
-    if let Some(rewritten) = &report.rewritten {
-        tracing::error!(
-            agent = &*member.name,
-            seen = rewritten.seen.number,
-            shown = rewritten.shown.number,
-            "an agent remembers another journal than this one: it was changed or cut; compare with `tidegate journal verify`"
-        );
-    }
     let heartbeat = Heartbeat { host: shared.host, sent: (shared.clock)() };
     if let Some(word) = member.post.hear(&member.name, session, report, heartbeat, freshness) {
         // Closed only as the host stops.

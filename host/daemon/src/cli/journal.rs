@@ -332,6 +332,11 @@ fn cause(cause: &Cause) -> (String, Tone) {
             (format!("slot {slot} now holds {} {}", revision.name, revision.version), Tone::Title)
         }
         Cause::PluginFault { slot, text } => (format!("slot {slot}: {text}"), Tone::Bad),
+        Cause::Rewritten { agent, seen, shown } => {
+            let text =
+                format!("agent {agent} remembers record {} otherwise than this journal", seen.number.min(shown.number));
+            (text, Tone::Bad)
+        }
         Cause::Sent { channel, failure: None, .. } => plain(format!("told {channel}")),
         Cause::Sent { channel, failure: Some(failure), .. } => {
             (format!("{channel} was not reached: {failure}"), Tone::Warning)
