@@ -3,14 +3,17 @@
 //! Turns reports into [`Word`]s, whose ages are bounded by the host's own clock, and declared commands into outcomes that are
 //! definite or honestly unknown. Draws no conclusion from any of it. [`protocol`] is the manual of what is said.
 
+mod installed;
 mod leases;
 mod names;
 mod own;
 pub mod plan;
 mod post;
 pub mod protocol;
+mod rollout;
 mod roster;
 mod server;
+mod trial;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
@@ -31,12 +34,15 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::agent::ledger::Ledger;
+use installed::Installed;
 pub use leases::HeldAt;
 use leases::Leases;
 pub use names::Names;
 pub use own::OwnVantage;
 use protocol::{ChainHead, Order, SlotPlan, Task};
+pub use rollout::{Moved, RolloutView};
 use roster::Roster;
+pub use trial::Sight;
 pub(crate) use work::other_order;
 
 /// The host's monotonic clock, which goes on after a restart.
@@ -107,6 +113,8 @@ pub struct AgentView {
 /// All agents of a host.
 pub struct Agents {
     shared: Arc<Shared>,
+    installed: Mutex<Option<Installed>>,
+    own_sight: Arc<Mutex<Sight>>,
     address: Option<SocketAddr>,
     accepting: Option<AbortHandle>,
 }
@@ -143,11 +151,14 @@ impl Agents {
             chain: Mutex::default(),
             here: ledger,
         });
-        let Some(listen) = listen else { return Ok(Agents { shared, address: None, accepting: None }) };
+        let mut agents =
+            Agents { shared, installed: Mutex::default(), own_sight: Arc::default(), address: None, accepting: None };
+        let Some(listen) = listen else { return Ok(agents) };
         let listener = bind(listen, tls.is_some()).await?;
-        let address = listener.local_addr()?;
-        let accepting = tokio::spawn(server::accept(listener, tls, shared.clone())).abort_handle();
-        Ok(Agents { shared, address: Some(address), accepting: Some(accepting) })
+        agents.address = Some(listener.local_addr()?);
+        let accepting = tokio::spawn(server::accept(listener, tls, agents.shared.clone()));
+        agents.accepting = Some(accepting.abort_handle());
+        Ok(agents)
     }
 
     /// Where agents report.
@@ -155,9 +166,43 @@ impl Agents {
         self.address
     }
 
-    /// From now on these agents with these plans, at once. Those that stay keep their work.
+    /// From now on these agents with these plans, at once; but a probe's new revision only for the first failure domain, from
+    /// where [`Agents::advance`] leads it on. Those that stay keep their work.
     pub fn install(&self, installation: Installation) -> Result<()> {
-        let roster = Roster::new(installation, &self.shared.leases.key()?, &self.shared.roster.load())?;
+        let mut installed = lock(&self.installed);
+        let fresh = Installed::new(installation, installed.as_ref(), (self.shared.clock)());
+        self.put(&fresh)?;
+        *installed = Some(fresh);
+        Ok(())
+    }
+
+    /// Leads new revisions of probes on to the next failure domain where the one before works well by them, and stops them where
+    /// it does not. To be called again and again.
+    pub fn advance(&self) -> Vec<Moved> {
+        let mut installed = lock(&self.installed);
+        let Some(installed) = installed.as_mut() else { return Vec::new() };
+        let moved = installed.judge(&self.shared.roster.load(), &self.own_sight, (self.shared.clock)());
+        if !moved.is_empty()
+            && let Err(error) = self.put(installed)
+        {
+            tracing::error!("the agents keep their plans: {error:#}");
+        }
+        moved
+    }
+
+    /// How far the newest revision of a probe slot has come; none = everywhere.
+    pub fn rollout(&self, slot: &str) -> Option<RolloutView> {
+        lock(&self.installed).as_ref()?.view(slot)
+    }
+
+    /// To be shown all that the host's own vantage point sees.
+    pub fn own_sight(&self) -> Arc<Mutex<Sight>> {
+        self.own_sight.clone()
+    }
+
+    fn put(&self, installed: &Installed) -> Result<()> {
+        let roster = installed.roster(&self.shared.leases.key()?, &self.shared.roster.load())?;
+        installed.set_trials(&roster, &self.own_sight, (self.shared.clock)());
         self.shared.roster.store(Arc::new(roster));
         Ok(())
     }

@@ -24,7 +24,7 @@ use self::clock::Clock;
 use self::core::{Core, Ordered, Stopped};
 use self::live::Live;
 use self::metrics::Metrics;
-use self::slots::{Change, Exercised, Slots};
+use self::slots::{Change, Exercised, PluginView, Slots};
 use crate::agents::{AgentView, Agents, OwnVantage, Word, plan};
 use crate::journal::Head;
 
@@ -37,6 +37,7 @@ pub mod live;
 pub mod metrics;
 mod readiness;
 mod reload;
+mod rollout;
 mod run;
 pub mod slots;
 mod steps;
@@ -111,6 +112,20 @@ impl Host {
     /// The plugins.
     pub fn slots(&self) -> &Slots {
         &self.slots
+    }
+
+    /// Every slot, with how far a probe's new revision has come.
+    pub fn plugins(&self) -> Vec<PluginView> {
+        self.slots.views().into_iter().map(|view| self.with_rollout(view)).collect()
+    }
+
+    /// One slot.
+    pub fn plugin(&self, slot: &str) -> Option<PluginView> {
+        self.slots.view(slot).map(|view| self.with_rollout(view))
+    }
+
+    fn with_rollout(&self, view: PluginView) -> PluginView {
+        PluginView { rollout: self.agents.rollout(&view.slot), ..view }
     }
 
     /// The agents.
@@ -326,7 +341,8 @@ impl Host {
         if own.is_none() || voice(before) != voice(fresh) {
             let (clock, looker) = (self.clock, self.slots.looker());
             *own = voice(fresh).map(|(name, control_targets)| {
-                OwnVantage::start(&name, looker, Arc::new(move || clock.mono()), control_targets, self.words.clone())
+                let (clock, sight) = (Arc::new(move || clock.mono()), self.agents.own_sight());
+                OwnVantage::start(&name, looker, clock, control_targets, self.words.clone(), sight)
             });
         }
         if let (Some(own), Some((id, _))) = (&*own, fresh.own_vantage()) {

@@ -256,7 +256,10 @@ fn slots_say_what_they_lack_and_what_waits_beside_them() {
         { "slot": "failover/default", "plugin": "builtin:failover-quorum", "revision": revision(), "grants": [], "missing-grants": [],
           "swapped": false, "previous": null, "candidate": { "digest": "sha256:00", "name": "follow-the-sun", "version": "1.2.0" } },
         { "slot": "dns/primary", "plugin": "builtin:dns-rfc2136", "revision": revision(), "grants": [], "missing-grants": ["secret:dns-key"],
-          "swapped": true, "previous": "sha256:11", "candidate": null }
+          "swapped": true, "previous": "sha256:11", "candidate": null },
+        { "slot": "probe/http", "plugin": "builtin:probe-http", "revision": revision(), "grants": [], "missing-grants": [],
+          "swapped": false, "previous": "sha256:11", "candidate": null, "rollout": { "reached": ["us-east"],
+          "to-come": ["eu-west", "ap-south"], "trying": "us-east", "waits-for": "a look", "stopped": null } }
     ]);
     golden("plugins", &plugins::table(&read::<Vec<_>>(slots)));
 }

@@ -1,6 +1,6 @@
 //! The host as a vantage point of its own, where no agent stands at its site: the same looks, without a way in between.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -8,7 +8,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::protocol::Heartbeat;
-use super::{Clock, Sighting, Word};
+use super::trial::Sight;
+use super::{Clock, Sighting, Word, lock};
 use crate::prober::control::Control;
 use crate::prober::{Counters, Looker, Prober, Seen, Target};
 
@@ -26,20 +27,20 @@ pub struct OwnVantage {
 }
 
 impl OwnVantage {
-    /// Starts without targets. `name` is that of the host's own vantage point in the fleet file.
+    /// Starts without targets. `name` is that of the host's own vantage point in the fleet file; `sight` is shown all it sees.
     pub fn start(
         name: &str,
         looker: Arc<dyn Looker>,
         clock: Clock,
         control_targets: Vec<String>,
         words: mpsc::Sender<Word>,
+        sight: Arc<Mutex<Sight>>,
     ) -> OwnVantage {
         crate::prober::raise_file_limit();
         let (sender, seen) = mpsc::channel(WAITING_MAX);
         let prober = Prober::start(looker, Arc::new(move || Heartbeat { host: 0, sent: clock() }), sender);
-        let task =
-            tokio::spawn(hand_on(name.into(), Control::start(control_targets, false), seen, words)).abort_handle();
-        OwnVantage { prober, task }
+        let voice = Voice { name: name.into(), control: Control::start(control_targets, false), words, sight };
+        OwnVantage { prober, task: tokio::spawn(voice.hand_on(seen)).abort_handle() }
     }
 
     /// Looks at these from now on.
@@ -64,22 +65,39 @@ impl Drop for OwnVantage {
     }
 }
 
-async fn hand_on(name: Arc<str>, mut control: Control, mut seen: mpsc::Receiver<Seen>, words: mpsc::Sender<Word>) {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let mut looks = Vec::new();
-        tokio::select! {
-            count = seen.recv_many(&mut looks, WORD_MAX) => if count == 0 { return },
-            _ = ticks.tick() => {}
-            // Without control targets nothing ever changes, and nobody is there to say so.
-            true = control.changed() => {}
+/// How it speaks.
+struct Voice {
+    name: Arc<str>,
+    control: Control,
+    words: mpsc::Sender<Word>,
+    sight: Arc<Mutex<Sight>>,
+}
+
+impl Voice {
+    async fn hand_on(mut self, mut seen: mpsc::Receiver<Seen>) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let mut looks = Vec::new();
+            tokio::select! {
+                count = seen.recv_many(&mut looks, WORD_MAX) => if count == 0 { return },
+                _ = ticks.tick() => {}
+                // Without control targets nothing ever changes, and nobody is there to say so.
+                true = self.control.changed() => {}
+            }
+            if self.words.send(self.word(looks)).await.is_err() {
+                return;
+            }
         }
-        let looks = looks.into_iter().map(Sighting::from).collect();
-        let word = Word { vantage: name.clone(), sound: control.sound(), looks };
-        if words.send(word).await.is_err() {
-            return;
+    }
+
+    fn word(&self, looks: Vec<Seen>) -> Word {
+        let looks: Vec<_> = looks.into_iter().map(Sighting::from).collect();
+        let mut sight = lock(&self.sight);
+        for look in &looks {
+            sight.see((&look.service, &look.site), look.outcome, &look.detail, look.not_before);
         }
+        Word { vantage: self.name.clone(), sound: self.control.sound(), looks }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use tidegate_kernel::contract::Millis;
 
 use super::protocol::{Heartbeat, Look, Report};
+use super::trial::Sight;
 use super::work::WorkQueue;
 use super::{Sighting, Word, lock};
 
@@ -15,12 +16,13 @@ use super::{Sighting, Word, lock};
 #[derive(Default)]
 pub(super) struct Post {
     pub(super) work: WorkQueue,
+    pub(super) sight: Mutex<Sight>,
     hearing: Mutex<Hearing>,
 }
 
 /// What an agent last said.
-#[derive(Clone, Default)]
-pub(super) struct Hearing {
+#[derive(Default)]
+struct Hearing {
     /// The agent's process.
     session: u64,
     /// Number of the first look of this session that has not counted yet.
@@ -28,7 +30,7 @@ pub(super) struct Hearing {
     /// The newest heartbeat that was sent to it.
     sent: Option<Millis>,
     /// When it was last heard, and with what; without its looks.
-    pub(super) heard: Option<(Millis, Report)>,
+    heard: Option<(Millis, Report)>,
 }
 
 impl Post {
@@ -45,16 +47,27 @@ impl Post {
         let looks = hearing.not_yet_counted(session, report.first, std::mem::take(&mut report.looks));
         let bounded = |heartbeat: Heartbeat| heartbeat.host == now.host && Some(heartbeat.sent) <= hearing.sent;
         let fresh = bounded(report.heartbeat) && now.sent.saturating_sub(report.heartbeat.sent) <= freshness;
-        let looks = looks.into_iter().filter(|look| bounded(look.heartbeat)).map(Sighting::from).collect();
+        let looks: Vec<_> = looks.into_iter().filter(|look| bounded(look.heartbeat)).map(Sighting::from).collect();
+        self.watch(&looks, &report, now.sent);
         let word = fresh.then(|| Word { vantage: name.into(), sound: report.sound, looks });
         hearing.sent = Some(now.sent);
         hearing.heard = Some((now.sent, report));
         word
     }
 
-    /// What it last said.
-    pub(super) fn hearing(&self) -> Hearing {
-        lock(&self.hearing).clone()
+    /// When it was last heard, and with what.
+    pub(super) fn heard(&self) -> Option<(Millis, Report)> {
+        lock(&self.hearing).heard.clone()
+    }
+
+    fn watch(&self, looks: &[Sighting], report: &Report, now: Millis) {
+        let mut sight = lock(&self.sight);
+        for look in looks {
+            sight.see((&look.service, &look.site), look.outcome, &look.detail, look.not_before);
+        }
+        if let Some(version) = &report.plan {
+            sight.works_by(version, &report.problems, now);
+        }
     }
 }
 

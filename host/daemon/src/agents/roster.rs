@@ -13,9 +13,10 @@ use tidegate_kernel::contract::Millis;
 use tidegate_kernel::fleet::{Cluster, Fleet, Vantage, VantageId};
 use tokio::sync::watch;
 
+use super::installed::{Installed, own_vantage};
 use super::post::Post;
 use super::protocol::Plan;
-use super::{AgentView, Installation, plan};
+use super::{AgentView, plan};
 use crate::commands::Declared;
 
 /// A short token could be guessed.
@@ -47,6 +48,7 @@ pub(super) struct Places {
 pub(super) struct Member {
     pub(super) name: Arc<str>,
     pub(super) site: Arc<str>,
+    pub(super) domain: Arc<str>,
     token: Option<[u8; 32]>,
     pub(super) plan: Arc<watch::Sender<Arc<Plan>>>,
     pub(super) post: Arc<Post>,
@@ -54,13 +56,13 @@ pub(super) struct Member {
 
 impl Roster {
     /// From a fleet file; agents that were in `before` keep what is known of them.
-    pub(super) fn new(installation: Installation, key: &[u8], before: &Roster) -> Result<Roster> {
-        let fleet = &installation.fleet;
+    pub(super) fn new(installed: &Installed, key: &[u8], before: &Roster) -> Result<Roster> {
+        let fleet = &installed.installation.fleet;
         let vantages = || fleet.vantages.iter().enumerate().map(|(at, vantage)| (VantageId(at as u16), vantage));
         let agents = vantages().filter(|(_, vantage)| vantage.token.is_some());
         let members =
-            agents.map(|(id, vantage)| Member::new(&installation, key, id, vantage, before)).collect::<Result<_>>()?;
-        let own = vantages().find(|(_, vantage)| vantage.token.is_none() && vantage.site == fleet.host.site);
+            agents.map(|(id, vantage)| Member::new(installed, key, id, vantage, before)).collect::<Result<_>>()?;
+        let own = own_vantage(fleet);
         let commands_here = match own {
             Some((id, _)) => Declared::all(&plan::commands(fleet, id))?,
             None => BTreeMap::new(),
@@ -68,7 +70,7 @@ impl Roster {
         let here = own.map(|_| site_name(fleet, fleet.host.site.at()));
         let freshness = fleet.host.freshness;
         let clusters = fleet.clusters.iter().map(|cluster| Places::of(fleet, cluster)).collect();
-        Ok(Roster { members, here, commands_here, components: installation.components, freshness, clusters })
+        Ok(Roster { members, here, commands_here, components: installed.components.clone(), freshness, clusters })
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
@@ -111,14 +113,10 @@ impl Places {
 }
 
 impl Member {
-    fn new(
-        installation: &Installation,
-        key: &[u8],
-        id: VantageId,
-        vantage: &Vantage,
-        before: &Roster,
-    ) -> Result<Member> {
-        let plan = Arc::new(plan::of_agent(&installation.fleet, id, &installation.slots, key));
+    fn new(installed: &Installed, key: &[u8], id: VantageId, vantage: &Vantage, before: &Roster) -> Result<Member> {
+        let installation = &installed.installation;
+        let slots = installed.rollouts.of_domain(&vantage.failure_domain, &installation.slots);
+        let plan = Arc::new(plan::of_agent(&installation.fleet, id, &slots, key));
         Declared::all(&plan.commands).with_context(|| format!("commands of agent {}", vantage.name))?;
         let old = before.members.iter().find(|member| *member.name == *vantage.name);
         let sender = match old {
@@ -136,6 +134,7 @@ impl Member {
         Ok(Member {
             name: vantage.name.as_str().into(),
             site: site_name(&installation.fleet, vantage.site.at()).into(),
+            domain: vantage.failure_domain.as_str().into(),
             token: installation
                 .tokens
                 .get(&vantage.name)
@@ -148,8 +147,7 @@ impl Member {
 
     /// What is known of it.
     pub(super) fn view(&self, now: Millis) -> AgentView {
-        let (at, report) =
-            self.post.hearing().heard.map_or((None, Default::default()), |(at, report)| (Some(at), report));
+        let (at, report) = self.post.heard().map_or((None, Default::default()), |(at, report)| (Some(at), report));
         AgentView {
             name: self.name.to_string(),
             site: self.site.to_string(),

@@ -32,7 +32,7 @@ struct Exercise {
 /// `plugins`, `plugins/SLOT` and what can be done with one.
 pub(super) async fn answer(host: &Arc<Host>, path: &[&str], question: &Question) -> Answer {
     match (question.method(), path) {
-        ("GET", []) => document(&host.slots().views()),
+        ("GET", []) => document(&host.plugins()),
         ("GET", [slot]) => show(host, slot),
         ("POST", [slot, "exercise"]) => exercise(host, slot, question).await,
         ("POST", [slot, change @ ("load" | "swap" | "rollback")]) => {
@@ -63,7 +63,7 @@ async fn exercise(host: &Arc<Host>, slot: &str, question: &Question) -> Answer {
 }
 
 fn show(host: &Host, slot: &str) -> Answer {
-    document(&host.slots().view(slot).ok_or_else(|| no_slot(slot))?)
+    document(&host.plugin(slot).ok_or_else(|| no_slot(slot))?)
 }
 
 /// None = no body, or one that says nothing.

@@ -139,6 +139,24 @@ pub struct Slot {
     pub previous: Option<String>,
     /// Loaded and not in service.
     pub candidate: Option<Candidate>,
+    /// A probe's revision that has not reached every failure domain.
+    pub rollout: Option<Rollout>,
+}
+
+/// How far a probe's revision has come.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Rollout {
+    /// Failure domains that work by it.
+    pub reached: Vec<String>,
+    /// Failure domains that keep the one before.
+    pub to_come: Vec<String>,
+    /// The failure domain that has to show that it works well.
+    pub trying: Option<String>,
+    /// What for.
+    pub waits_for: String,
+    /// It goes no further, because of this.
+    pub stopped: Option<String>,
 }
 
 /// What a swap would put into service.
@@ -356,6 +374,7 @@ fn one_slot(slot: &Slot) -> String {
     lines.extend(
         slot.candidate.iter().map(|next| ("loaded", format!("{} {}, {}", next.name, next.version, next.digest))),
     );
+    lines.extend(slot.rollout.iter().flat_map(rollout_lines));
     if slot.swapped {
         lines.push((
             "differs",
@@ -374,7 +393,27 @@ fn notes(slot: &Slot) -> (String, Tone) {
         notes.push("differs from the fleet file".to_owned());
     }
     notes.extend(slot.candidate.iter().map(|next| format!("{} {} is loaded beside it", next.name, next.version)));
+    notes.extend(slot.rollout.iter().map(rollout_note));
     (notes.join("; "), Tone::Warning)
+}
+
+fn rollout_note(rollout: &Rollout) -> String {
+    let (reached, all) = (rollout.reached.len(), rollout.reached.len() + rollout.to_come.len());
+    match (&rollout.stopped, &rollout.trying) {
+        (Some(_), _) => format!("stopped after {reached} of {all} failure domains"),
+        (None, Some(domain)) => format!("{reached} of {all} failure domains, {domain} is trying it"),
+        (None, None) => format!("{reached} of {all} failure domains"),
+    }
+}
+
+fn rollout_lines(rollout: &Rollout) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("reached", rollout.reached.join(", "))];
+    if !rollout.to_come.is_empty() {
+        lines.push(("to come", rollout.to_come.join(", ")));
+    }
+    lines.extend(rollout.trying.iter().map(|domain| ("trying", format!("{domain}: {}", rollout.waits_for))));
+    lines.extend(rollout.stopped.iter().map(|why| ("stopped", paint(why, Tone::Bad))));
+    lines
 }
 
 fn wanted(want: &Want) -> String {

@@ -19,7 +19,7 @@ use super::hands::Tasks;
 use super::live::Live;
 use super::metrics::{self, Metrics};
 use super::slots::Slots;
-use super::{Host, clusters, heartbeat, reload};
+use super::{Host, clusters, heartbeat, reload, rollout};
 use crate::agent::ledger::Ledger;
 use crate::agents::protocol::ChainHead;
 use crate::agents::{Agents, Word};
@@ -69,6 +69,7 @@ pub async fn run(fleet_file: &Path, mut options: Options) -> anyhow::Result<()> 
     tasks.spawn(hear(host.clone(), words));
     tasks.spawn(hand_out_heads(host.clone()));
     tasks.spawn(heartbeat::beat(host.clone()));
+    tasks.spawn(rollout::follow(host.clone()));
     tasks.spawn(watch_files(host.clone()));
     tasks.spawn(watch_faults(host.clone()));
     tasks.spawn(clusters::watch(host.clone()));

@@ -318,6 +318,11 @@ impl Slots {
         Installation { fleet: live.fleet.clone(), tokens: live.agent_tokens(), slots, components }
     }
 
+    /// As if the slot had just been swapped.
+    pub(super) fn as_swapped(&self, name: &str) -> Option<Event> {
+        Some(self.held(name)?.swapped(name))
+    }
+
     /// What only looking can tell.
     pub(super) fn measure(&self, figures: &Metrics) {
         figures.clear(metrics::SLOT_REVISION);

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Long enough for a busy machine; nothing is timed, everything is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// 30 bytes of 7, as the nameserver has them and in base64.
 const KEY: [u8; 30] = [7; 30];

@@ -8,6 +8,7 @@ use tidegate_kernel::event::Revision;
 
 use super::spec::Wanted;
 use super::{Held, Kind, Slots};
+use crate::agents::RolloutView;
 
 /// One slot.
 #[derive(Debug, Serialize)]
@@ -37,6 +38,8 @@ pub struct PluginView {
     pub ready_ms: Option<f64>,
     /// A provider's instances.
     pub health: Option<ProviderHealth>,
+    /// A probe's revision that has not reached every failure domain.
+    pub rollout: Option<RolloutView>,
 }
 
 /// What a swap would put into service.
@@ -94,6 +97,8 @@ fn view(name: &str, held: &Held) -> PluginView {
         }),
         ready_ms: ready_ms(held),
         health,
+        // The agents know it.
+        rollout: None,
     }
 }
 
