@@ -106,6 +106,8 @@ pub struct AgentView {
     pub problems: Vec<String>,
     /// It was shown a journal that does not follow from the one it knew.
     pub rewritten: Option<protocol::Rewritten>,
+    /// The journal's newest record that it knew of when this host first heard it.
+    pub remembers: Option<protocol::ChainHead>,
     /// What has become of its looks.
     pub counters: crate::prober::Counters,
 }

@@ -34,6 +34,7 @@ pub mod core;
 mod hands;
 mod heartbeat;
 pub mod live;
+mod memory;
 pub mod metrics;
 mod readiness;
 mod reload;

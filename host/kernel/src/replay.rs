@@ -7,7 +7,7 @@ use crate::event::{Command, Moment};
 use crate::record::{Cause, Change, Decided, Record, Transition};
 use crate::rules::{self, RuleNumber};
 use crate::service;
-use crate::state::{self, Answer, LastDecision, ServiceState, State, content_hash};
+use crate::state::{self, Answer, ClusterState, LastDecision, ServiceState, State, content_hash};
 
 mod life;
 mod run;
@@ -113,6 +113,7 @@ impl Scene<'_> {
             Change::RunClosed { run, end, at } => self.run_closed(*run, end, *at),
             Change::Decision { service, last, .. } => self.decision(service, last),
             Change::Route { service, route } => self.route(service, route),
+            Change::Cluster { cluster, state } => self.cluster(cluster, state),
             Change::Holds { counts } => counts.iter().try_for_each(|(service, _)| self.service(service).map(drop)),
             Change::Ready { service, .. } | Change::Drift { service, .. } => self.service(service).map(drop),
             Change::Pause { service, pause } => self.pause(service.as_deref(), pause.is_some()),
@@ -174,6 +175,17 @@ impl Scene<'_> {
         must(same, || format!("what is noted is not what the policy of {service} decided"))
     }
 
+    /// Only a promotion changes the primary, and the one before is no standby until it was made one.
+    fn cluster(&self, name: &str, state: &ClusterState) -> Follows {
+        let Some(before) = self.before.clusters.get(name) else {
+            return must(self.rule == rules::CLUSTER_SEEN, || format!("nothing was known of {name} yet"));
+        };
+        let promotes = self.rule == rules::PROMOTED;
+        must(promotes == (before.primary != state.primary), || format!("that rule does not change who leads {name}"))?;
+        let kept = !promotes || state.outside.contains_key(&before.primary);
+        must(kept, || format!("node {} still counts, though it was replaced", before.primary))
+    }
+
     fn pause(&self, service: Option<&str>, pausing: bool) -> Follows {
         service.map_or(Ok(()), |name| self.service(name).map(drop))?;
         let ordered = self.orders(|order| match order {
@@ -209,6 +221,16 @@ fn may_make(rule: RuleNumber, change: &Change) -> bool {
         Change::Ready { .. } => rule == r::READINESS,
         Change::Route { .. } => matches!(rule, r::ROUTE_SEEN | r::ROUTE_WRITTEN | r::SETTLED),
         Change::Drift { .. } => matches!(rule, r::ROUTE_SEEN | r::SETTLED),
+        Change::Cluster { .. } => matches!(
+            rule,
+            r::CLUSTER_SEEN
+                | r::NODE_OUTSIDE
+                | r::NODE_REJOINED
+                | r::PROMOTED
+                | r::SYNCHRONOUS
+                | r::DATA_CHECKED
+                | r::DIVERGED
+        ),
         Change::Pause { .. } => rule == r::PAUSED,
         Change::RunOpened { .. } => rule == r::RUN_OPENED,
         Change::Step { .. } => !run::events(rule).is_empty(),

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use tidegate_kernel::contract::Millis;
 
-use super::protocol::{Heartbeat, Look, Report};
+use super::protocol::{ChainHead, Heartbeat, Look, Report};
 use super::trial::Sight;
 use super::work::WorkQueue;
 use super::{Sighting, Word, lock};
@@ -29,6 +29,8 @@ struct Hearing {
     next_look: u64,
     /// The newest heartbeat that was sent to it.
     sent: Option<Millis>,
+    /// The first head of the journal that it spoke of.
+    remembered: Option<ChainHead>,
     /// When it was last heard, and with what; without its looks.
     heard: Option<(Millis, Report)>,
 }
@@ -51,6 +53,7 @@ impl Post {
         self.watch(&looks, &report, now.sent);
         let word = fresh.then(|| Word { vantage: name.into(), sound: report.sound, looks });
         hearing.sent = Some(now.sent);
+        hearing.remembered = hearing.remembered.take().or(report.chain.clone());
         hearing.heard = Some((now.sent, report));
         word
     }
@@ -58,6 +61,11 @@ impl Post {
     /// When it was last heard, and with what.
     pub(super) fn heard(&self) -> Option<(Millis, Report)> {
         lock(&self.hearing).heard.clone()
+    }
+
+    /// The first head of the journal that it spoke of to this host's process.
+    pub(super) fn remembered(&self) -> Option<ChainHead> {
+        lock(&self.hearing).remembered.clone()
     }
 
     fn watch(&self, looks: &[Sighting], report: &Report, now: Millis) {

@@ -156,6 +156,7 @@ impl Member {
             plan_current: report.plan.as_ref() == Some(&self.plan.borrow().version),
             problems: report.problems,
             rewritten: report.rewritten,
+            remembers: self.post.remembered(),
             counters: report.counters,
         }
     }

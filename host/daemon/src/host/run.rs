@@ -19,7 +19,7 @@ use super::hands::Tasks;
 use super::live::Live;
 use super::metrics::{self, Metrics};
 use super::slots::Slots;
-use super::{Host, clusters, heartbeat, reload, rollout};
+use super::{Host, clusters, heartbeat, memory, reload, rollout};
 use crate::agent::ledger::Ledger;
 use crate::agents::protocol::ChainHead;
 use crate::agents::{Agents, Word};
@@ -30,7 +30,7 @@ use crate::tls;
 /// Words of vantage points that may wait for the kernel.
 const WORDS: usize = 1_024;
 
-/// How often the providers and the agents' memory are looked after.
+/// How often the providers are looked after.
 const FAULTS_EVERY: Duration = Duration::from_secs(1);
 
 /// A step that is under way when the host is told to stop gets this long; after that the next start reads it back.
@@ -73,7 +73,7 @@ pub async fn run(fleet_file: &Path, mut options: Options) -> anyhow::Result<()> 
     tasks.spawn(watch_files(host.clone()));
     tasks.spawn(watch_faults(host.clone()));
     tasks.spawn(clusters::watch(host.clone()));
-    tasks.spawn(watch_agents_memory(host.clone()));
+    tasks.spawn(memory::watch(host.clone()));
     let serving = tokio::spawn(api::serve(listeners, host.clone()));
     announce(&host, &listening, begun.elapsed());
     if let Some(told) = options.serving {
@@ -258,25 +258,6 @@ async fn watch_faults(host: Arc<Host>) {
             }
         }
         known = faults;
-    }
-}
-
-/// Tells the kernel when an agent remembers another journal than this one.
-async fn watch_agents_memory(host: Arc<Host>) {
-    let mut told = BTreeMap::new();
-    loop {
-        tokio::time::sleep(FAULTS_EVERY).await;
-        for agent in host.agents().views() {
-            let Some(rewritten) = agent.rewritten.filter(|rewritten| told.get(&agent.name) != Some(rewritten)) else {
-                continue;
-            };
-            tracing::error!(agent = agent.name, ?rewritten, "an agent remembers another journal than this one");
-            let (seen, shown) = (rewritten.seen.clone().into(), rewritten.shown.clone().into());
-            if host.core().tell(Event::Rewritten { agent: agent.name.clone(), seen, shown }).await.is_err() {
-                return;
-            }
-            told.insert(agent.name, rewritten);
-        }
     }
 }
 
