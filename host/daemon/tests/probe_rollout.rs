@@ -118,6 +118,7 @@ impl Stage {
             ca: None,
             plugins: None,
             state: None,
+            enforced: false,
         };
         let (sender, stop) = oneshot::channel();
         let outfit = Arc::new(Eyes { name: site, diary: self.diary.clone(), code: Mutex::default() });

@@ -2,7 +2,7 @@
 //!
 //! Decides nothing; the same picture with one site taken away is what `what-if` asks about.
 
-use crate::contract::{Cluster, Fact, Millis, Node, Role, Sighting};
+use crate::contract::{Cluster, Fact, Millis, Node, Role, Sighting, SyncSet};
 use crate::fleet::{self, ServiceId};
 use crate::kernel::Kernel;
 use crate::situation::Lens;
@@ -25,7 +25,9 @@ impl Kernel {
         if let Some(lost) = lens.lost {
             suppose_lost(&mut picture.nodes, &self.fleet.sites[lost.at()].name);
         }
-        picture.published = held.and_then(|held| held.published.clone());
+        let nobody = || SyncSet { nodes: Vec::new(), wait_for: 0, epoch: 0 };
+        let published = held.and_then(|held| held.published.clone());
+        picture.published = published.or_else(|| (declared.wait_for == 0).then(nobody));
         picture.facts.extend(held.map(|held| fact("primary", &held.primary)));
         picture.facts.push(fact("synchronous", declared.wait_for));
         Some(picture)

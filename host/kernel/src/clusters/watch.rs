@@ -51,8 +51,9 @@ impl Watch {
         now: Millis,
     ) -> bool {
         match result {
-            Ok(cluster) => {
+            Ok(mut cluster) => {
                 self.failure = None;
+                self.remember(&mut cluster);
                 self.note_progress(&cluster, begun.mono);
                 if cluster.nodes.iter().any(|node| Some(node.id.as_str()) == primary && node.role == Role::Primary) {
                     let lag = |node: &Node| Some((node.id.clone(), node.lag_at_contact?));
@@ -109,6 +110,17 @@ impl Watch {
             cluster.facts.push(Fact { key: "sample-failed".into(), value: failure.to_string() });
         }
         Some(cluster)
+    }
+
+    /// A node that is silent still has the data that it had.
+    fn remember(&self, cluster: &mut Cluster) {
+        let before = self.newest().map(|before| before.nodes.as_slice()).unwrap_or_default();
+        for node in cluster.nodes.iter_mut().filter(|node| !answers(node)) {
+            let Some(known) = before.iter().find(|known| known.id == node.id) else { continue };
+            node.identity = node.identity.take().or_else(|| known.identity.clone());
+            node.timeline = node.timeline.or(known.timeline);
+            node.forked_at = node.forked_at.or(known.forked_at);
+        }
     }
 
     fn heard(&self, node: &str, now: Millis) -> Option<Millis> {

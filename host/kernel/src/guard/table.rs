@@ -90,7 +90,8 @@ fn stale_epoch(scene: &Scene) -> Option<Said> {
 }
 
 fn drift(scene: &Scene) -> Option<Said> {
-    let drift = scene.known.drift.as_ref().filter(|_| scene.proposal.kind != Kind::Reapply)?;
+    // A node that has no right to lead is stopped wherever the name leads.
+    let drift = scene.known.drift.as_ref().filter(|_| !matches!(scene.proposal.kind, Kind::Reapply | Kind::Fence))?;
     let name = &scene.service.name;
     hold(format!("{}; say `tidegate adopt {name}` or `tidegate reapply {name}` first", drift.text))
 }
