@@ -28,6 +28,7 @@ pub mod plugins;
 pub mod processes;
 pub mod reach;
 pub mod ready;
+pub mod replay;
 pub mod runs;
 pub mod status;
 pub mod text;

@@ -8,11 +8,18 @@ mod stage;
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use stage::*;
+use tempfile::TempDir;
+use tidegate::cli::replay;
 use tidegate::host::{Options, run};
-use tidegate::journal;
+use tidegate::journal::{self, FileJournal, SEGMENT_BYTES, Store};
+use tidegate_kernel::contract::{Decision, Verdict};
+use tidegate_kernel::record::{Cause, Change, Record};
+use tidegate_kernel::state::LastDecision;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn moves_dns_when_the_active_site_dies_and_goes_on_from_its_journal() {
@@ -46,6 +53,72 @@ async fn moves_dns_when_the_active_site_dies_and_goes_on_from_its_journal() {
     host.stop().await;
     let after = journal::verify(&journal::directory(&stage.state())).unwrap();
     assert!(after.head.n > verified.head.n, "{after:?}");
+    replays_and_notices_edits(&journal::directory(&stage.state())).await;
+}
+
+/// What a real host wrote follows by the rules, its policy decides the same again, and a changed record is named.
+async fn replays_and_notices_edits(directory: &Path) {
+    let replayed = replay::replay(directory, &[]).await.unwrap();
+    assert_eq!((&replayed.problems[..], replayed.not_repeated.len()), (&[][..], 0), "{replayed:?}");
+    assert!(replayed.decisions > 0 && replayed.transitions > 0, "{replayed:?}");
+    let records: Vec<Record> =
+        journal::Reader::open(directory).unwrap().map(|entry| entry.unwrap().record().unwrap()).collect();
+
+    let mut otherwise = records.clone();
+    let at = first_fail_over(&mut otherwise, |decision, last| {
+        (decision.analysis, last.analysis) = ("tuesday".into(), "tuesday".into());
+    });
+    names(&otherwise, at, "asked again, the policy of shop decides otherwise").await;
+    let mut cheaper = records.clone();
+    cheaper[at - 1] = match cheaper[at - 1].clone() {
+        Record { cause: Cause::Decided(mut decided), at, transitions } => {
+            decided.fuel -= 1;
+            Record { cause: Cause::Decided(decided), at, transitions }
+        }
+        other => other,
+    };
+    names(&cheaper, at, "units of work").await;
+    let mut stranger = records;
+    if let Cause::Decided(decided) = &mut stranger[at - 1].cause {
+        decided.revision.digest = "sha256:0".into();
+    }
+    let written = rewritten(&stranger);
+    let replayed = replay::replay(written.path(), &[]).await.unwrap();
+    assert!(replayed.not_repeated.keys().any(|why| why.contains("sha256:0 is not at hand")), "{replayed:?}");
+}
+
+/// Changes the first decision to fail over, where it was made and where it is noted; tells its record's number.
+fn first_fail_over(records: &mut [Record], edit: impl Fn(&mut Decision, &mut LastDecision)) -> usize {
+    let found = records.iter_mut().position(|record| {
+        let Cause::Decided(decided) = &mut record.cause else { return false };
+        let Ok(decision) = &mut decided.result else { return false };
+        let noted = record.transitions.iter_mut().find_map(|transition| match &mut transition.change {
+            Change::Decision { last, .. } => Some(last),
+            _ => None,
+        });
+        let moves = matches!(decision.verdict, Verdict::FailOver(_));
+        if let Some(last) = noted.filter(|_| moves) {
+            edit(decision, last);
+        }
+        moves
+    });
+    found.unwrap() + 1
+}
+
+/// Records with a chain of their own, as somebody who can write the whole directory would leave them.
+fn rewritten(records: &[Record]) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    let mut journal = FileJournal::open(directory.path(), SEGMENT_BYTES).unwrap().finish().unwrap();
+    journal.append(records.iter().map(|record| to_raw_value(record).unwrap()).collect()).unwrap();
+    directory
+}
+
+async fn names(records: &[Record], at: usize, words: &str) {
+    let written = rewritten(records);
+    let replayed = replay::replay(written.path(), &[]).await.unwrap();
+    let first = replayed.problems.first().unwrap();
+    assert!(first.record == at as u64 && first.text.contains(words), "{replayed:?}");
+    assert!(replay::page(&replayed).contains(&format!("record {at}: ")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -172,5 +172,5 @@ fn hold() -> Answered {
     };
     let mut decision = no_decision();
     decision.verdict = Verdict::Hold;
-    Answered { revision, result: Ok(decision), reads: Vec::new(), fuel: 0, took_us: 0 }
+    Answered { revision, settings: String::new(), result: Ok(decision), reads: Vec::new(), fuel: 0, took_us: 0 }
 }

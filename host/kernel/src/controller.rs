@@ -344,10 +344,12 @@ impl Kernel {
         self.set(turn, rules::BRAKE, Change::Brake { tripped: Some(Tripped { since: turn.now, text }) });
     }
 
-    fn decision_record(&self, id: ServiceId, answer: Answered, asked: Asked, hash: String) -> Decided {
+    fn decision_record(&mut self, id: ServiceId, answer: Answered, asked: Asked, hash: String) -> Decided {
+        let news = !answer.settings.is_empty() && self.desk.settings_kept.insert(answer.revision.settings.clone());
         Decided {
             service: self.fleet.services[id.at()].name.clone(),
             revision: answer.revision,
+            settings: news.then_some(answer.settings),
             situation: Stored { hash, body: Some(asked.situation) },
             reads: answer.reads,
             fuel: answer.fuel,

@@ -82,6 +82,8 @@ pub(crate) struct Desk {
     pub(crate) turned_bad: VecDeque<TurnedBad>,
     /// Vantage points that have reached their control targets since they were first heard: only these can lose them.
     pub(crate) seen_sound: BTreeSet<VantageId>,
+    /// Hashes of the settings that a record of this host's already holds.
+    pub(crate) settings_kept: BTreeSet<String>,
     /// By service: whose policies look it up.
     pub(crate) lookers: BTreeMap<ServiceId, BTreeSet<ServiceId>>,
     pub(crate) probe_swapped: Option<Millis>,

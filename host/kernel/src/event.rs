@@ -116,6 +116,8 @@ pub struct Revision {
 #[derive(Clone, Debug)]
 pub struct Answered {
     pub revision: Revision,
+    /// The settings that it had, as JSON; the journal keeps each once. Empty = not known any more.
+    pub settings: String,
     /// A decision, or why there is none: then it is a hold and an alarm.
     pub result: Result<Decision, String>,
     /// Each capability answer that it read: capability, arguments, answer (JSON).

@@ -100,6 +100,9 @@ pub enum Sensed {
 pub struct Decided {
     pub service: String,
     pub revision: Revision,
+    /// Those that the revision's `settings` is the hash of; none where an earlier record holds the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
     pub situation: Stored,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<Read>,

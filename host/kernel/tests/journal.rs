@@ -138,7 +138,14 @@ impl Quiet {
             Effect::Decide { ticket, service, situation, .. } => {
                 self.decisions += 1;
                 let (revision, result) = (self.world.revision.clone(), (self.world.policy)(&situation));
-                let answer = Box::new(Answered { revision, result, reads: Vec::new(), fuel: 1, took_us: 1 });
+                let answer = Box::new(Answered {
+                    revision,
+                    settings: "{}".into(),
+                    result,
+                    reads: Vec::new(),
+                    fuel: 1,
+                    took_us: 1,
+                });
                 Event::Decided { ticket, service, answer }
             }
             Effect::CheckReady { service } => Event::ReadyChecked { service, blockers: Vec::new() },
@@ -160,6 +167,18 @@ fn equal_holds_are_counted_and_different_ones_recorded() {
     assert!(status.repeated >= 99, "{}", status.repeated);
     world.run(HOUR);
     assert!(world.shop().last.as_ref().unwrap().repeated >= 1_000, "the checkpoint counts them");
+}
+
+#[test]
+fn settings_are_kept_once_however_often_they_decide() {
+    let world = eventful();
+    let kept = world.journal.iter().filter_map(|record| match &record.cause {
+        Cause::Decided(decided) => Some(decided.settings.as_deref()),
+        _ => None,
+    });
+    let kept: Vec<_> = kept.collect();
+    assert_eq!(kept[0], Some("{}"));
+    assert!(kept.len() >= 4 && kept[1..].iter().all(Option::is_none), "{kept:?}");
 }
 
 #[test]

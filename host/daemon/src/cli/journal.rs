@@ -10,11 +10,12 @@ use tidegate_kernel::contract::Timestamp;
 use tidegate_kernel::event::RunId;
 use tidegate_kernel::record::{Cause, Change, Record, Sensed};
 use tidegate_kernel::rules;
-use tidegate_kernel::state::{ClusterState, RunEnd, State};
+use tidegate_kernel::state::{ClusterState, RunEnd};
 use tidegate_kernel::view::{question_name, run_name};
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
+use crate::cli::replay::{self, Replayed};
 use crate::cli::text::{Tone, one_line, paint};
 use crate::cli::times::Times;
 use crate::cli::{Common, explain, reach};
@@ -36,14 +37,19 @@ pub enum Journal {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate journal verify                        the journal of the fleet file's host
-  tidegate journal verify --state /backup/tidegate --replay")]
+  tidegate journal verify --state /backup/tidegate --replay
+  tidegate journal verify --replay --plugins /srv/policies")]
 pub struct Verify {
     /// The host's state directory [default: the fleet file's].
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Apply every record as well, and compare with the checkpoints that the host wrote.
+    /// Run the rules again as well: whether each record follows from those before it, and whether the policies decide the
+    /// same again.
     #[arg(long)]
     pub replay: bool,
+    /// Where policies lie that are not built in; may be given more than once.
+    #[arg(long, value_name = "DIR", requires = "replay")]
+    pub plugins: Vec<PathBuf>,
 }
 
 /// `journal show`.
@@ -116,14 +122,14 @@ struct Found {
     segments: usize,
     /// An unfinished write that nobody had waited for, as a crash leaves it.
     torn: Option<String>,
-    /// Checkpoints that were compared, with `--replay`.
-    checkpoints: Option<u64>,
+    /// What came of running the rules again, with `--replay`.
+    replay: Option<Replayed>,
 }
 
 /// Carries out one of them.
 pub async fn run(common: &Common, console: &Console, asked: Journal) -> Result<Exit, Failed> {
     match asked {
-        Journal::Verify(verify) => check(common, console, &verify),
+        Journal::Verify(verify) => check(common, console, &verify).await,
         Journal::Show(show) => print(common, console, &show).await,
         Journal::Export(export) => take_out(common, console, &export).await,
     }
@@ -163,7 +169,7 @@ pub fn line(n: u64, record: &Record, times: &Times) -> String {
     )
 }
 
-fn check(common: &Common, console: &Console, asked: &Verify) -> Result<Exit, Failed> {
+async fn check(common: &Common, console: &Console, asked: &Verify) -> Result<Exit, Failed> {
     let directory = match &asked.state {
         Some(state) => journal_in(state)?,
         None => journal_in(&reach::fleet_at(&reach::fleet_file(common)?)?.host.state)?,
@@ -179,35 +185,17 @@ fn check(common: &Common, console: &Console, asked: &Verify) -> Result<Exit, Fai
         head: verified.head.hash.clone(),
         segments: verified.segments,
         torn: verified.torn.as_ref().map(|torn| format!("{} at byte {}", torn.file.display(), torn.offset)),
-        checkpoints: if asked.replay { Some(replay(&directory)?) } else { None },
+        replay: match asked.replay {
+            true => {
+                console.progress("running the rules again");
+                Some(replay::replay(&directory, &asked.plugins).await?)
+            }
+            false => None,
+        },
     };
     console.show(&found, |found, _| verified_text(found, &directory))?;
-    Ok(Exit::Done)
-}
-
-/// Applies every record, and compares the state with each checkpoint of the form that this version writes.
-fn replay(directory: &Path) -> Result<u64, Failed> {
-    let (mut state, mut compared) = (State::default(), 0);
-    for entry in Reader::open(directory)? {
-        let entry = entry.map_err(|broken| broken_journal(&broken))?;
-        let record = entry.record()?;
-        record.transitions.iter().for_each(|transition| state.apply(transition));
-        match &record.cause {
-            Cause::Checkpoint { format, state: hash } if *format == tidegate_kernel::state::FORMAT => {
-                if state.hash() != *hash {
-                    return Err(Failed::new(format!(
-                        "record {}: the records before it do not add up to its state",
-                        entry.n
-                    ))
-                    .at(directory.display())
-                    .next("keep this journal as evidence, and compare it with the chain's head that the agents keep"));
-                }
-                compared += 1;
-            }
-            _ => {}
-        }
-    }
-    Ok(compared)
+    let follows = found.replay.as_ref().is_none_or(|replayed| replayed.problems.is_empty());
+    Ok(if follows { Exit::Done } else { Exit::Failed })
 }
 
 async fn print(common: &Common, console: &Console, asked: &Show) -> Result<Exit, Failed> {
@@ -262,7 +250,7 @@ fn journal_in(state: &Path) -> Result<PathBuf, Failed> {
     }
 }
 
-fn broken_journal(broken: &store::Broken) -> Failed {
+pub(super) fn broken_journal(broken: &store::Broken) -> Failed {
     Failed::new(format!("the journal's chain is broken at record {}: {}", broken.n, broken.what))
         .at(format!("{}:{}", broken.file.display(), broken.line))
         .unchanged("nothing was written")
@@ -280,8 +268,8 @@ fn verified_text(found: &Found, directory: &Path) -> String {
     if let Some(torn) = &found.torn {
         text += &format!("an unfinished write that nothing had waited for: {torn} (the next start removes it)\n");
     }
-    if let Some(checkpoints) = found.checkpoints {
-        text += &format!("replayed: every record applies, and {checkpoints} checkpoints agree\n");
+    if let Some(replayed) = &found.replay {
+        text += &replay::page(replayed);
     }
     text
 }

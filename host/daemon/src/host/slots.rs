@@ -516,14 +516,17 @@ fn plan(live: &Live, wanted: &Wanted, revision: u64) -> SlotPlan {
 }
 
 /// A result of a revision that has just been replaced carries the old number, so that the kernel asks again.
-fn answered(policy: &PolicySlot, decided: Decided) -> Answered {
+pub(crate) fn answered(policy: &PolicySlot, decided: Decided) -> Answered {
     let active = policy.revision();
     let read = |answer: tidegate_engine::Answer| Read {
         capability: answer.capability,
         arguments: serde_json::Value::from(answer.arguments).to_string(),
         answer: answer.result.to_string(),
     };
+    // A swap may have come between: what is not the revision's own is worse than nothing.
+    let settings = if active.number == decided.revision { active.settings.clone() } else { String::new() };
     Answered {
+        settings,
         revision: Revision {
             number: decided.revision,
             digest: decided.digest,
@@ -549,7 +552,7 @@ fn unanswered(why: String) -> Answered {
         version: nobody(),
         memo_format: nobody(),
     };
-    Answered { revision, result: Err(why), reads: Vec::new(), fuel: 0, took_us: 0 }
+    Answered { revision, settings: nobody(), result: Err(why), reads: Vec::new(), fuel: 0, took_us: 0 }
 }
 
 fn nothing_loaded(name: &str) -> anyhow::Error {

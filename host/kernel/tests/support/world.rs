@@ -438,7 +438,8 @@ impl World {
                         None => ((self.policy)(&situation), Vec::new()),
                     };
                     self.shown.push((service, picture));
-                    let answer = Answered { revision: self.revision.clone(), result, reads, fuel: 1, took_us: 1 };
+                    let (revision, settings) = (self.revision.clone(), "{}".to_owned());
+                    let answer = Answered { revision, settings, result, reads, fuel: 1, took_us: 1 };
                     let event = Event::Decided { ticket, service, answer: Box::new(answer) };
                     match &mut self.slow_policy {
                         Some(kept) => kept.push((service, event)),

@@ -1,0 +1,252 @@
+//! `journal verify --replay`: the rules and the policies again, over what the journal says that they were told.
+//!
+//! What was seen is not journaled, so it is not seen again; what cannot be repeated is counted and said, never passed over.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tidegate_engine::inspect::{self, MAX_FILE};
+use tidegate_engine::limits::Span;
+use tidegate_engine::{Engine, EngineConfig, LimitSettings, PolicySlot, Question, RevisionSpec};
+use tidegate_kernel::contract::Decision;
+use tidegate_kernel::event::Read;
+use tidegate_kernel::record::{Cause, Decided};
+use tidegate_kernel::replay::Replay;
+
+use crate::cli::explain;
+use crate::cli::failed::Failed;
+use crate::cli::journal::broken_journal;
+use crate::cli::text::{Tone, one_line, paint};
+use crate::host;
+use crate::journal::Reader;
+
+/// More would not fit the one screen; `--json` has all.
+const SHOWN: usize = 12;
+/// The slot's own limits are not journaled: work is counted, so only time has to be generous.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How faults begin that come again with the same question; the others depend on limits and on the machine.
+const REPEATING: [&str; 4] =
+    ["the policy crashed", "the policy says", "the policy's answer makes no sense", "the policy asked for"];
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Replayed {
+    /// Held against the rules.
+    pub transitions: u64,
+    /// Whose hash was compared.
+    pub checkpoints: u64,
+    /// Asked again of the same policy, with the same answer to the last unit of work.
+    pub decisions: u64,
+    /// Decisions that could not be asked again, by why.
+    pub not_repeated: BTreeMap<String, u64>,
+    /// What does not follow, in order.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that does not follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Problem {
+    /// Its record's number.
+    pub record: u64,
+    /// In one sentence.
+    pub text: String,
+}
+
+/// What came of asking one decision again.
+enum Repeated {
+    Same,
+    Differs(String),
+    Not(String),
+}
+
+/// Policies at hand, and those that were made ready.
+struct Policies {
+    engine: Option<Engine>,
+    /// Components by digest.
+    shelf: HashMap<String, Vec<u8>>,
+    /// Settings by their hash.
+    settings: HashMap<String, String>,
+    /// By digest and hash of the settings; or why it cannot be asked.
+    ready: HashMap<(String, String), Result<PolicySlot, String>>,
+}
+
+/// Reads the journal in `directory` from its first record. `plugins` are directories with policies that are not built in.
+pub async fn replay(directory: &Path, plugins: &[PathBuf]) -> Result<Replayed, Failed> {
+    let mut policies = Policies::at_hand(plugins)?;
+    let (mut rules, mut found) = (Replay::default(), Replayed::default());
+    for entry in Reader::open(directory)? {
+        let entry = entry.map_err(|broken| broken_journal(&broken))?;
+        let record = entry.record()?;
+        let mut strange = rules.follow(&record);
+        if let Cause::Decided(decided) = &record.cause {
+            match policies.repeat(decided, rules.version()).await? {
+                Repeated::Same => found.decisions += 1,
+                Repeated::Differs(how) => strange.push(how),
+                Repeated::Not(why) => *found.not_repeated.entry(why).or_default() += 1,
+            }
+        }
+        found.problems.extend(strange.into_iter().map(|text| Problem { record: entry.n, text }));
+    }
+    (found.transitions, found.checkpoints) = (rules.transitions, rules.checkpoints);
+    Ok(found)
+}
+
+/// For people.
+pub fn page(replayed: &Replayed) -> String {
+    let Replayed { transitions, checkpoints, decisions, not_repeated, problems } = replayed;
+    let mut text = match problems.len() {
+        0 => format!("{} every record follows from those before it\n", paint("replayed", Tone::Good)),
+        many => format!("{} {many} things in it do not follow\n", paint("REPLAYED", Tone::Bad)),
+    };
+    text += &format!(
+        "{transitions} changes held against the rules, {checkpoints} checkpoints compared, {decisions} decisions repeated\n"
+    );
+    for (why, count) in not_repeated {
+        text += &paint(format!("{count} decisions not repeated: {}\n", one_line(why)), Tone::Warning);
+    }
+    for problem in problems.iter().take(SHOWN) {
+        text += &format!("{} record {}: {}\n", paint("!!", Tone::Bad), problem.record, one_line(&problem.text));
+    }
+    if problems.len() > SHOWN {
+        text += &format!("and {} more; --json has all\n", problems.len() - SHOWN);
+    }
+    if !problems.is_empty() {
+        text += "next: keep this journal as evidence, and compare it with the chain's head that the agents keep\n";
+    }
+    text
+}
+
+impl Policies {
+    fn at_hand(directories: &[PathBuf]) -> Result<Self, Failed> {
+        let builtins = tidegate_plugins::all().iter().map(|builtin| builtin.bytes.to_vec());
+        let mut shelf: HashMap<String, Vec<u8>> = builtins.map(|bytes| (inspect::digest(&bytes), bytes)).collect();
+        for directory in directories {
+            for path in components(directory)? {
+                let bytes = inspect::read(&path, MAX_FILE).map_err(|refusal| {
+                    Failed::usage(format!("{}: {}", refusal.what, refusal.why)).at(path.display()).next(refusal.next)
+                })?;
+                shelf.insert(inspect::digest(&bytes), bytes);
+            }
+        }
+        Ok(Policies { engine: None, shelf, settings: HashMap::new(), ready: HashMap::new() })
+    }
+
+    async fn repeat(&mut self, decided: &Decided, version: &str) -> Result<Repeated, Failed> {
+        if let Some(settings) = &decided.settings {
+            self.settings.insert(inspect::digest(settings.as_bytes()), settings.clone());
+        }
+        if decided.result.as_ref().is_err_and(|fault| !REPEATING.iter().any(|start| fault.starts_with(start))) {
+            return Ok(Repeated::Not("the policy was stopped by a limit, or could not be asked".to_owned()));
+        }
+        let Some(situation) = &decided.situation.body else {
+            return Ok(Repeated::Not("the record does not hold the situation".to_owned()));
+        };
+        let slot = match self.slot(decided).await? {
+            Ok(slot) => slot,
+            Err(why) => return Ok(Repeated::Not(why.clone())),
+        };
+        let format = decided.revision.memo_format.clone();
+        let question = match Question::recorded((**situation).clone(), format, &decided.reads) {
+            Ok(question) => question,
+            Err(error) => {
+                return Ok(Repeated::Differs(format!("what {} read is none of it: {error}", decided.service)));
+            }
+        };
+        let again = host::slots::answered(slot, slot.decide(Arc::new(question)).await);
+        // Another version may count the same work otherwise.
+        let fuel = (version == env!("CARGO_PKG_VERSION")).then_some(again.fuel);
+        Ok(compare(decided, &again.result, &again.reads, fuel))
+    }
+
+    /// The policy that decided, with the settings that it had.
+    async fn slot(&mut self, decided: &Decided) -> Result<&Result<PolicySlot, String>, Failed> {
+        let key = (decided.revision.digest.clone(), decided.revision.settings.clone());
+        if !self.ready.contains_key(&key) {
+            let made = self.make(&key.0, &key.1).await?;
+            self.ready.insert(key.clone(), made);
+        }
+        Ok(&self.ready[&key])
+    }
+
+    async fn make(&mut self, digest: &str, settings: &str) -> Result<Result<PolicySlot, String>, Failed> {
+        let Some(bytes) = self.shelf.get(digest).cloned() else {
+            return Ok(Err(format!("policy {digest} is not at hand; name its directory with --plugins")));
+        };
+        let known = self.settings.get(settings).and_then(|text| serde_json::from_str(text).ok());
+        let Some(settings) = known else {
+            return Ok(Err(format!("the journal does not hold the settings {settings}")));
+        };
+        let limits =
+            LimitSettings { fuel: Some(u64::MAX >> 1), wall_clock: Some(Span(PATIENCE)), ..LimitSettings::default() };
+        let spec = RevisionSpec {
+            slot: "failover/replay".to_owned(),
+            source: digest.to_owned(),
+            bytes,
+            settings,
+            limits,
+            ..RevisionSpec::default()
+        };
+        let staged = self.engine().await?.stage(spec).await;
+        Ok(staged.and_then(PolicySlot::install).map_err(|refusal| format!("{}: {}", refusal.what, refusal.why)))
+    }
+
+    /// Started for the first decision: a journal without one needs none.
+    async fn engine(&mut self) -> Result<&Engine, Failed> {
+        if self.engine.is_none() {
+            let config = EngineConfig { policy_workers: 1, ..EngineConfig::default() };
+            let started = Engine::start(config).await;
+            self.engine = Some(started.map_err(|refusal| Failed::new(format!("{}: {}", refusal.what, refusal.why)))?);
+        }
+        self.engine.as_ref().ok_or_else(|| Failed::new("the engine did not start"))
+    }
+}
+
+fn compare(then: &Decided, now: &Result<Decision, String>, reads: &[Read], fuel: Option<u64>) -> Repeated {
+    let Decided { service, result, .. } = then;
+    if result != now {
+        let how = if said(result) == said(now) { "the same with other words" } else { "otherwise" };
+        return Repeated::Differs(format!(
+            "asked again, the policy of {service} decides {how}: {}, and the record says {}",
+            said(now),
+            said(result)
+        ));
+    }
+    if reads != then.reads {
+        return Repeated::Differs(format!(
+            "asked again, the policy of {service} reads something else than the record says"
+        ));
+    }
+    match fuel.filter(|fuel| *fuel != then.fuel) {
+        Some(fuel) => Repeated::Differs(format!(
+            "asked again, the policy of {service} does {fuel} units of work, and the record says {}",
+            then.fuel
+        )),
+        None => Repeated::Same,
+    }
+}
+
+fn said(result: &Result<Decision, String>) -> String {
+    match result {
+        Ok(decision) => format!("{} [{}]", explain::verdict(&decision.verdict), decision.analysis),
+        Err(fault) => fault.clone(),
+    }
+}
+
+/// The components in a directory.
+fn components(directory: &Path) -> Result<Vec<PathBuf>, Failed> {
+    let unreadable =
+        |error: std::io::Error| Failed::usage(format!("the plugins cannot be listed: {error}")).at(directory.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
