@@ -63,7 +63,7 @@ fn db_dies(world: &mut World) {
             let look = Look {
                 vantage: VantageId(vantage),
                 service: ServiceId(1),
-                site: world.kernel.site_id("east").unwrap(),
+                site: world.kernel.site_id("east").expect("a site"),
                 outcome: Outcome::Refused,
                 latency: None,
                 not_before: world.mono,

@@ -25,8 +25,8 @@ fn strange(journal: &[Record]) -> Vec<(usize, String)> {
 
 fn golden() -> Vec<Record> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/journal-v0.1.0.jsonl");
-    let text = std::fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let text = std::fs::read_to_string(path).expect("the golden journal");
+    text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
 }
 
 /// The site dies and comes back; the way home waits for a person.
