@@ -37,13 +37,24 @@ impl Kernel {
                         self.desk.at(self.sensing.warm_at(), Timer::Run(id));
                         return self.wait_for_run(id, turn.now);
                     }
-                    steps.into_iter().for_each(|step| self.start_step(turn, id, step));
+                    self.start_steps(turn, id, steps);
                 }
                 Next::Undo(step) => self.undo_step(turn, id, step),
                 Next::TurnBack => self.head(turn, id, rules::RUN_BACK, Heading::Back),
                 Next::Rest(step) => return self.rest(turn, id, step),
                 Next::CloseDone => return self.close_run(turn, id, RunEnd::Done),
                 Next::CloseUndone => return self.close_run(turn, id, RunEnd::Undone),
+            }
+        }
+    }
+
+    /// Those that can be started side by side; one that is refused turns the run, and then the others are not begun.
+    fn start_steps(&mut self, turn: &mut Turn, id: RunId, steps: Vec<usize>) {
+        let heading = |kernel: &Kernel| kernel.state.runs.get(&id).map(|run| run.heading);
+        let before = heading(self);
+        for step in steps {
+            if heading(self) == before {
+                self.start_step(turn, id, step);
             }
         }
     }
