@@ -3,3 +3,4 @@
 pub mod binary;
 pub mod servers;
 pub mod servers_dns;
+pub mod servers_postgres;

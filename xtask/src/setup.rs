@@ -16,7 +16,12 @@ struct Need {
     package: &'static str,
 }
 
-const NEEDS: &[Need] = &[Need { program: "knotd", package: "knot" }];
+const NEEDS: &[Need] =
+    &[Need { program: "knotd", package: "knot" }, Need { program: "initdb", package: "postgresql" }];
+
+/// Debian's PostgreSQL makes a cluster of its own while it is installed, unless it finds this.
+const NO_CLUSTER: &str = "mkdir -p /etc/postgresql-common/createcluster.d && \
+    echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/tidegate-tests.conf";
 
 /// Makes sure that guests can be compiled.
 pub(crate) fn guest_target() -> Result<()> {
@@ -49,6 +54,9 @@ pub(crate) fn debian_packages() -> Result<()> {
         command.args(&prefix[1..]).args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get", "--quiet"]);
         succeed(command.args(arguments))
     };
+    if missing.contains(&"postgresql") {
+        succeed(Command::new(prefix[0]).args(&prefix[1..]).args(["sh", "-c", NO_CLUSTER]))?;
+    }
     apt(&["update"]).with_context(|| format!("by hand: {by_hand}"))?;
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(&missing);
@@ -59,7 +67,14 @@ fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .chain(debian_postgresql())
         .any(|dir| dir.join(program).is_file())
+}
+
+/// Debian keeps the programs of each version apart, and out of `$PATH`.
+fn debian_postgresql() -> impl Iterator<Item = PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    versions.map(|version| version.path().join("bin"))
 }
 
 fn is_root() -> bool {

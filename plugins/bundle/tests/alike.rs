@@ -54,6 +54,12 @@ fn dns_rfc2136() {
 }
 
 #[test]
+fn replication_postgres() {
+    let example = check::<replication_postgres::ReplicationPostgres>("replication-postgres", "replication");
+    declares::<replication_postgres::settings::Declaration>(&example);
+}
+
+#[test]
 fn action_http() {
     let example = check::<action_http::ActionHttp>("action-http", "action");
     declares::<action_http::decide::Action>(&example);

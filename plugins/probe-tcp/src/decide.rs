@@ -19,6 +19,17 @@ pub struct Settings {
 
 impl tidegate_sdk::Settings for Settings {}
 
+/// A protocol whose servers can be told from ports that merely take connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Asked whether it encrypts, a PostgreSQL server says one byte, before it knows who asks.
+    Postgres,
+}
+
+/// PostgreSQL's SSLRequest: its length, and a number that is no version.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
 /// One port.
 #[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -29,6 +40,8 @@ pub struct Target {
     pub send: Option<String>,
     /// Must be in the answer.
     pub expect: Option<String>,
+    /// Instead of `send` and `expect`: it has to answer as a server of this protocol does.
+    pub speaks: Option<Protocol>,
     /// An answer later than this is `slow`.
     pub slow_after: Option<Period>,
     /// Where it is to be shorter than the host's.
@@ -38,10 +51,42 @@ pub struct Target {
 impl tidegate_sdk::Settings for Target {
     fn check(&self) -> Vec<Problem> {
         let port = self.address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-        match port {
+        let mut problems = match port {
             Some((host, 1..)) if !host.is_empty() => Vec::new(),
             _ => vec![Problem::new("/address", format!("{:?} is not host:port", self.address))],
+        };
+        if self.speaks.is_some() && (self.send.is_some() || self.expect.is_some()) {
+            problems.push(Problem::new("/speaks", "says already what is sent and expected; leave `send` and `expect` out"));
         }
+        problems
+    }
+}
+
+impl Target {
+    /// What is said after connecting, if anything.
+    pub fn question(&self) -> Option<&[u8]> {
+        match self.speaks {
+            Some(Protocol::Postgres) => Some(&SSL_REQUEST),
+            None => self.send.as_deref().map(str::as_bytes),
+        }
+    }
+
+    /// Whether an answer is waited for.
+    pub fn wants_answer(&self) -> bool {
+        self.speaks.is_some() || self.expect.is_some()
+    }
+
+    /// Whether what was heard so far is the answer.
+    pub fn is_answered(&self, heard: &[u8]) -> bool {
+        match self.speaks {
+            Some(Protocol::Postgres) => matches!(heard, [b'S' | b'N']),
+            None => contains(heard, self.expect.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Whether no more that could be said would make it the answer.
+    pub fn is_misanswered(&self, heard: &[u8]) -> bool {
+        self.speaks.is_some() && !heard.is_empty() && !self.is_answered(heard)
     }
 }
 
@@ -89,17 +134,20 @@ pub fn judge(settings: &Settings, target: &Target, seen: Seen, took: Duration) -
 }
 
 /// Whether the expected text was said.
-pub fn contains(heard: &[u8], expected: &str) -> bool {
+fn contains(heard: &[u8], expected: &str) -> bool {
     expected.is_empty() || heard.windows(expected.len()).any(|part| part == expected.as_bytes())
 }
 
 fn answered(settings: &Settings, target: &Target, heard: &[u8], took: Duration) -> (Outcome, String) {
-    let expected = target.expect.as_deref().unwrap_or_default();
-    if contains(heard, expected) {
+    if target.is_answered(heard) {
         return (in_time(settings, target, took), String::new());
     }
     let start: String = String::from_utf8_lossy(heard).chars().take(80).collect();
-    (Outcome::Partial, format!("{} said {start:?}, not {expected:?}", target.address))
+    let expected = match target.speaks {
+        Some(Protocol::Postgres) => "as PostgreSQL does".to_owned(),
+        None => format!("{:?}", target.expect.as_deref().unwrap_or_default()),
+    };
+    (Outcome::Partial, format!("{} said {start:?}, not {expected}", target.address))
 }
 
 fn in_time(settings: &Settings, target: &Target, took: Duration) -> Outcome {
@@ -115,7 +163,7 @@ mod tests {
 
     use tidegate_sdk::{Failure, Outcome, Period, parse};
 
-    use super::{Seen, Settings, Target, contains, judge};
+    use super::{Protocol, Seen, Settings, Target, contains, judge};
 
     fn target() -> Target {
         Target {
@@ -164,6 +212,32 @@ mod tests {
             assert_eq!(problems[0].at, "/address", "{address}");
         }
         assert!(parse::<Target>(r#"{"address": "[2001:db8::1]:5432"}"#).is_ok());
+    }
+
+    #[test]
+    fn knows_a_postgresql_server_by_one_byte() {
+        let target = Target { address: "db:5432".to_owned(), speaks: Some(Protocol::Postgres), ..Target::default() };
+        assert_eq!(target.question(), Some(&[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f][..]));
+        for (heard, outcome) in [
+            (&b"S"[..], Outcome::Ok),
+            (b"N", Outcome::Ok),
+            (b"", Outcome::Partial),
+            (b"E", Outcome::Partial),
+            (b"SSH-2.0", Outcome::Partial),
+        ] {
+            let seen = Seen::Answered(heard.to_vec());
+            let finding = judge(&Settings::default(), &target, seen, Duration::from_millis(1)).unwrap();
+            assert_eq!(finding.outcome, outcome, "{heard:?}");
+        }
+        let silent = judge(&Settings::default(), &target, Seen::Silent, Duration::from_millis(800)).unwrap();
+        assert_eq!(silent.outcome, Outcome::Partial);
+    }
+
+    #[test]
+    fn refuses_to_speak_two_languages() {
+        let problems = parse::<Target>(r#"{"address": "db:5432", "speaks": "postgres", "expect": "220"}"#).unwrap_err();
+        assert_eq!(problems[0].at, "/speaks");
+        assert!(parse::<Target>(r#"{"address": "db:5432", "speaks": "postgres"}"#).is_ok());
     }
 
     #[test]

@@ -68,25 +68,22 @@ fn connect(address: SocketAddr, timeout: Option<Duration>) -> Result<TcpStream, 
 }
 
 fn converse(mut stream: TcpStream, target: &Target, start: Instant, timeout: Duration) -> Seen {
-    if let Some(text) = &target.send
-        && let Err(seen) = say(&mut stream, text, left(start, timeout))
+    if let Some(question) = target.question()
+        && let Err(seen) = say(&mut stream, question, left(start, timeout))
     {
         return seen;
     }
-    match &target.expect {
-        None => Seen::Connected,
-        Some(expected) => listen(stream, expected, start, timeout),
-    }
+    if target.wants_answer() { listen(stream, target, start, timeout) } else { Seen::Connected }
 }
 
-fn say(stream: &mut TcpStream, text: &str, timeout: Option<Duration>) -> Result<(), Seen> {
+fn say(stream: &mut TcpStream, question: &[u8], timeout: Option<Duration>) -> Result<(), Seen> {
     let timeout = timeout.ok_or(Seen::Silent)?;
-    let sent = stream.set_write_timeout(Some(timeout)).and_then(|()| stream.write_all(text.as_bytes()));
+    let sent = stream.set_write_timeout(Some(timeout)).and_then(|()| stream.write_all(question));
     sent.map_err(|error| Seen::Broken(error.to_string()))
 }
 
-/// Reads until the expected text was said, or it cannot be any more.
-fn listen(mut stream: TcpStream, expected: &str, start: Instant, timeout: Duration) -> Seen {
+/// Reads until the expected was said, or it cannot be any more.
+fn listen(mut stream: TcpStream, target: &Target, start: Instant, timeout: Duration) -> Seen {
     let mut heard = Vec::new();
     let mut piece = [0; 512];
     while heard.len() < decide::BANNER_BYTES_MAX {
@@ -100,7 +97,7 @@ fn listen(mut stream: TcpStream, expected: &str, start: Instant, timeout: Durati
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Seen::Silent,
             Err(error) => return Seen::Broken(error.to_string()),
         }
-        if decide::contains(&heard, expected) {
+        if target.is_answered(&heard) || target.is_misanswered(&heard) {
             return Seen::Answered(heard);
         }
     }

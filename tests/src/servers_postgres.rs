@@ -1,0 +1,287 @@
+//! Real PostgreSQL for the tests: a primary and its standbys on loopback, in a directory of their own.
+//!
+//! Knows how to start, kill, hang and ask them; not what they are tested for.
+
+use std::net::TcpListener;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, geteuid};
+use replication_postgres::connection::Connection;
+use replication_postgres::settings::Tls;
+use replication_postgres::wire::{Access, Query, Row};
+use tempfile::TempDir;
+
+/// The superuser of every cluster here.
+pub const USER: &str = "tidegate";
+/// Its password.
+pub const PASSWORD: &str = "known to the tests";
+/// The role that standbys stream as.
+pub const REPLICATION_USER: &str = "replicator";
+/// Its password; a quote and a backslash are in it, as an operator may have them.
+pub const REPLICATION_PASSWORD: &str = r"it's \ secret";
+
+/// How long a server may take for anything; a busy machine is no fault.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at what is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Small and quick. Nobody cuts the power in a test, so nobody waits for the disk.
+const SETTINGS: &str = "\
+fsync = off
+shared_buffers = 16MB
+max_connections = 30
+max_wal_senders = 8
+wal_log_hints = on
+wal_keep_size = 64MB
+wal_retrieve_retry_interval = 100ms
+hot_standby_feedback = on
+logging_collector = off
+";
+
+/// One primary and its standbys, all stopped when it is dropped.
+pub struct Postgres {
+    programs: PathBuf,
+    /// Whom the servers run as, if not us: they refuse to run as root.
+    owner: Option<User>,
+    nodes: Vec<Node>,
+    directory: TempDir,
+}
+
+struct Node {
+    name: String,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Postgres {
+    /// The first name is the primary, the others stream from it, each under its own name.
+    pub fn cluster(names: &[&str]) -> Result<Self> {
+        let mut cluster = Self::prepare()?;
+        for (at, name) in names.iter().enumerate() {
+            let node = Node { name: (*name).to_owned(), port: free_port()?, process: None };
+            cluster.nodes.push(node);
+            match at {
+                0 => cluster.initialise(name)?,
+                _ => cluster.copy(name, names[0])?,
+            }
+            cluster.start(name)?;
+            if at == 0 {
+                let password = REPLICATION_PASSWORD.replace('\'', "''");
+                let role = format!("CREATE ROLE {REPLICATION_USER} REPLICATION LOGIN PASSWORD '{password}'");
+                cluster.query(name, &role)?;
+            }
+        }
+        cluster.await_standbys(names)?;
+        Ok(cluster)
+    }
+
+    /// `HOST:PORT`
+    pub fn address(&self, name: &str) -> Result<String> {
+        Ok(format!("127.0.0.1:{}", self.node(name)?.port))
+    }
+
+    /// Where its data is.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Starts a server that does not run, and waits until it answers.
+    pub fn start(&mut self, name: &str) -> Result<()> {
+        let log = std::fs::File::options().create(true).append(true).open(self.directory.path().join("log"))?;
+        let mut command = self.program("postgres");
+        command.arg("-D").arg(self.data(name)).args(["-p", &self.node(name)?.port.to_string()]);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let process = command.spawn().context("start postgres")?;
+        self.node_mut(name)?.process = Some(process);
+        wait_for(&format!("{name} answers"), || Ok(self.query(name, "SELECT 1").is_ok()))
+            .with_context(|| self.log_end())
+    }
+
+    /// Ends a server in good order, as an administrator would.
+    pub fn stop(&mut self, name: &str) -> Result<()> {
+        let process = self.node_mut(name)?.process.take();
+        let mut process = process.with_context(|| format!("{name} does not run"))?;
+        kill(Pid::from_raw(process.id().try_into()?), Signal::SIGINT)?;
+        process.wait().map(drop).context("wait for postgres")
+    }
+
+    /// Kills every process of a server, all at once.
+    pub fn kill(&mut self, name: &str) -> Result<()> {
+        self.signal(name, Signal::SIGKILL)?;
+        if let Some(mut process) = self.node_mut(name)?.process.take() {
+            process.wait()?;
+        }
+        let data = self.data(name);
+        wait_for("all of its processes are gone", || Ok(processes(&data)?.is_empty()))
+    }
+
+    /// Hangs every process of a server: it takes connections and answers nothing.
+    pub fn hang(&self, name: &str) -> Result<()> {
+        self.signal(name, Signal::SIGSTOP)
+    }
+
+    /// Lets a server that hangs go on.
+    pub fn resume(&self, name: &str) -> Result<()> {
+        self.signal(name, Signal::SIGCONT)
+    }
+
+    /// What a server answers, over a connection of its own.
+    pub fn query(&self, name: &str, text: &str) -> Result<Vec<Row>> {
+        let access =
+            Access { user: USER.to_owned(), password: Some(PASSWORD.to_owned()), database: "postgres".to_owned() };
+        let connection = Connection::open(&self.address(name)?, Tls::Disable, &access, Duration::from_secs(5));
+        let answer = connection.and_then(|mut connection| connection.ask(Query::Simple(text), Instant::now() + PATIENCE));
+        answer.map_err(|trouble| anyhow::anyhow!("{name}: {trouble}: {text}"))
+    }
+
+    /// The first value that a server answers.
+    pub fn value(&self, name: &str, text: &str) -> Result<String> {
+        let rows = self.query(name, text)?;
+        let value = rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten();
+        value.with_context(|| format!("{name} has no answer to {text}"))
+    }
+
+    /// A command of PostgreSQL's own, run as the servers are.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.current_dir(self.directory.path()).env_clear().env("LC_ALL", "C").env("PGPASSWORD", PASSWORD);
+        if let Some(owner) = &self.owner {
+            command.uid(owner.uid.as_raw()).gid(owner.gid.as_raw());
+        }
+        command
+    }
+
+    /// The last lines that the servers wrote, for a test that fails.
+    pub fn log_end(&self) -> String {
+        let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    fn prepare() -> Result<Self> {
+        let programs = programs()?;
+        let owner = match geteuid().is_root() {
+            true => Some(User::from_name("postgres")?.context("there is no user postgres, and servers refuse root")?),
+            false => None,
+        };
+        let directory = tempfile::tempdir().context("make a directory for PostgreSQL")?;
+        if let Some(owner) = &owner {
+            chown(directory.path(), Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
+        }
+        Ok(Postgres { programs, owner, nodes: Vec::new(), directory })
+    }
+
+    fn initialise(&self, name: &str) -> Result<()> {
+        let secret = self.directory.path().join("password");
+        std::fs::write(&secret, PASSWORD)?;
+        let mut command = self.program("initdb");
+        command.args(["--no-sync", "--no-instructions", "--auth=scram-sha-256", "--locale=C", "--username", USER]);
+        succeed(command.arg("--pwfile").arg(&secret).arg("-D").arg(self.data(name)))?;
+        let sockets = self.directory.path().display();
+        let settings = format!("{SETTINGS}listen_addresses = '127.0.0.1'\nunix_socket_directories = '{sockets}'\n");
+        let file = self.data(name).join("postgresql.conf");
+        let given = std::fs::read_to_string(&file)?;
+        std::fs::write(&file, given + &settings).context("write postgresql.conf")
+    }
+
+    /// A standby that follows the primary under its own name.
+    fn copy(&self, name: &str, primary: &str) -> Result<()> {
+        let mut command = self.program("pg_basebackup");
+        let port = self.node(primary)?.port;
+        let from = format!("host=127.0.0.1 port={port} user={REPLICATION_USER} application_name={name}");
+        command.env("PGPASSWORD", REPLICATION_PASSWORD).arg("-d").arg(from);
+        command.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-D"]).arg(self.data(name));
+        succeed(&mut command).with_context(|| self.log_end())
+    }
+
+    fn await_standbys(&self, names: &[&str]) -> Result<()> {
+        let count = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+        let expected = (names.len() - 1).to_string();
+        wait_for("every standby streams", || Ok(self.value(names[0], count)? == expected))
+    }
+
+    fn signal(&self, name: &str, signal: Signal) -> Result<()> {
+        let found = processes(&self.data(name))?;
+        ensure!(!found.is_empty(), "{name} does not run");
+        for process in found {
+            // One that has ended meanwhile is what was wanted, or nobody's concern.
+            let _ = kill(process, signal);
+        }
+        Ok(())
+    }
+
+    fn node(&self, name: &str) -> Result<&Node> {
+        self.nodes.iter().find(|node| node.name == name).with_context(|| format!("there is no node {name}"))
+    }
+
+    fn node_mut(&mut self, name: &str) -> Result<&mut Node> {
+        self.nodes.iter_mut().find(|node| node.name == name).with_context(|| format!("there is no node {name}"))
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let names: Vec<String> = self.nodes.iter().map(|node| node.name.clone()).collect();
+        for name in names {
+            let _ = self.kill(&name);
+        }
+    }
+}
+
+/// Waits until something is so; the error says what never was.
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = is_so();
+        match found {
+            Ok(true) => return Ok(()),
+            Ok(false) if Instant::now() >= deadline => bail!("waited in vain: {what}"),
+            Err(error) if Instant::now() >= deadline => return Err(error.context(format!("waited in vain: {what}"))),
+            Ok(false) | Err(_) => std::thread::sleep(LOOK_AGAIN),
+        }
+    }
+}
+
+/// Every process that works in a data directory: the postmaster, its backends, and orphans of either.
+fn processes(data: &Path) -> Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").context("read /proc")?.flatten() {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let works_there = std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data);
+        if works_there {
+            found.push(Pid::from_raw(id));
+        }
+    }
+    Ok(found)
+}
+
+/// Where PostgreSQL's programs are: the newest of Debian's versions, what `pg_config` says, or `$PATH`.
+fn programs() -> Result<PathBuf> {
+    let said = Command::new("pg_config").arg("--bindir").output().ok();
+    let said = said.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut debian: Vec<PathBuf> =
+        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|dir| dir.path().join("bin")).collect();
+    debian.sort();
+    let places = said.into_iter().chain(std::env::split_paths(&path)).chain(debian.into_iter().rev());
+    let found = places.into_iter().find(|place| place.join("initdb").is_file() && place.join("postgres").is_file());
+    found.context("PostgreSQL is not installed; type: apt-get install postgresql")
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("start {command:?}"))?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Nobody else on this machine's loopback is likely to take it before the server does.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
