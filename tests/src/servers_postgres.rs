@@ -137,7 +137,8 @@ impl Postgres {
         let access =
             Access { user: USER.to_owned(), password: Some(PASSWORD.to_owned()), database: "postgres".to_owned() };
         let connection = Connection::open(&self.address(name)?, Tls::Disable, &access, Duration::from_secs(5));
-        let answer = connection.and_then(|mut connection| connection.ask(Query::Simple(text), Instant::now() + PATIENCE));
+        let answer =
+            connection.and_then(|mut connection| connection.ask(Query::Simple(text), Instant::now() + PATIENCE));
         answer.map_err(|trouble| anyhow::anyhow!("{name}: {trouble}: {text}"))
     }
 
@@ -267,8 +268,12 @@ fn programs() -> Result<PathBuf> {
     let said = Command::new("pg_config").arg("--bindir").output().ok();
     let said = said.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut debian: Vec<PathBuf> =
-        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|dir| dir.path().join("bin")).collect();
+    let mut debian: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|dir| dir.path().join("bin"))
+        .collect();
     debian.sort();
     let places = said.into_iter().chain(std::env::split_paths(&path)).chain(debian.into_iter().rev());
     let found = places.into_iter().find(|place| place.join("initdb").is_file() && place.join("postgres").is_file());

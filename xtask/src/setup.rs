@@ -16,8 +16,7 @@ struct Need {
     package: &'static str,
 }
 
-const NEEDS: &[Need] =
-    &[Need { program: "knotd", package: "knot" }, Need { program: "initdb", package: "postgresql" }];
+const NEEDS: &[Need] = &[Need { program: "knotd", package: "knot" }, Need { program: "initdb", package: "postgresql" }];
 
 /// Debian's PostgreSQL makes a cluster of its own while it is installed, unless it finds this.
 const NO_CLUSTER: &str = "mkdir -p /etc/postgresql-common/createcluster.d && \

@@ -56,7 +56,8 @@ impl tidegate_sdk::Settings for Target {
             _ => vec![Problem::new("/address", format!("{:?} is not host:port", self.address))],
         };
         if self.speaks.is_some() && (self.send.is_some() || self.expect.is_some()) {
-            problems.push(Problem::new("/speaks", "says already what is sent and expected; leave `send` and `expect` out"));
+            problems
+                .push(Problem::new("/speaks", "says already what is sent and expected; leave `send` and `expect` out"));
         }
         problems
     }

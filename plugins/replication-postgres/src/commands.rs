@@ -33,7 +33,8 @@ struct Running {
 pub fn stopped(name: &str, mode: &str, output: &Output) -> Result<Proof, Failure> {
     let said: Stopped = last_line(name, output)?;
     if !(said.stopped && said.left == 0 && said.barred) {
-        let text = format!("{name} says: stopped {}, {} processes left, barred {}", said.stopped, said.left, said.barred);
+        let text =
+            format!("{name} says: stopped {}, {} processes left, barred {}", said.stopped, said.left, said.barred);
         return Err(Failure::UnknownOutcome(format!("{text}; that proves nothing, the node may still take writes")));
     }
     let timeline = said.timeline.map(|timeline| Fact::new("timeline", timeline.to_string()));
@@ -81,7 +82,11 @@ mod tests {
         let text = r#"{"stopped":true,"left":0,"barred":true,"clean":true,"position":50331688,"timeline":3}"#;
         let proof = stopped("a-stop", "fast", &output(&format!("stopping\n{text}\n\n"))).unwrap();
         assert_eq!((proof.kind.as_str(), proof.position, proof.survives_restart), ("stopped", Some(50_331_688), true));
-        for (yes, no) in [("\"stopped\":true", "\"stopped\":false"), ("\"left\":0", "\"left\":2"), ("\"barred\":true", "\"barred\":false")] {
+        for (yes, no) in [
+            ("\"stopped\":true", "\"stopped\":false"),
+            ("\"left\":0", "\"left\":2"),
+            ("\"barred\":true", "\"barred\":false"),
+        ] {
             let failure = stopped("a-stop", "fast", &output(&text.replace(yes, no))).unwrap_err();
             assert!(matches!(failure, Failure::UnknownOutcome(text) if text.contains("proves nothing")), "{no}");
         }
@@ -89,7 +94,9 @@ mod tests {
 
     #[test]
     fn rubbish_proves_nothing() {
-        for text in ["", "done", "{}", r#"{"stopped":true}"#, r#"{"stopped":"yes","left":0,"barred":true}"#, "\u{fffd}\u{0}"] {
+        for text in
+            ["", "done", "{}", r#"{"stopped":true}"#, r#"{"stopped":"yes","left":0,"barred":true}"#, "\u{fffd}\u{0}"]
+        {
             assert!(matches!(stopped("a-stop", "fast", &output(text)), Err(Failure::UnknownOutcome(_))), "{text}");
             assert!(matches!(running("a-start", "primary", &output(text)), Err(Failure::UnknownOutcome(_))), "{text}");
         }

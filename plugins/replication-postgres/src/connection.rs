@@ -56,7 +56,9 @@ impl Connection {
                 return Ok(());
             }
             State::Idle => self.state = State::Answering(Answer::default()),
-            State::Answering(_) | State::Ended => return Err(Trouble::Broken("the last answer is outstanding".to_owned())),
+            State::Answering(_) | State::Ended => {
+                return Err(Trouble::Broken("the last answer is outstanding".to_owned()));
+            }
         }
         self.write(&out, patience)
     }

@@ -31,7 +31,9 @@ pub fn unfence(hand: &Hand<'_>, node: &str) -> Result<(), Failure> {
     match (hand.glance(node), declared.command("start")) {
         (Ok(look), _) if !look.in_recovery => lift(hand, node, &look),
         (Ok(look), None) if look.fenced => lift(hand, node, &look),
-        (Ok(_), None) => Err(Failure::Rejected(format!("{node} is a standby, and no command `start` is declared for it"))),
+        (Ok(_), None) => {
+            Err(Failure::Rejected(format!("{node} is a standby, and no command `start` is declared for it")))
+        }
         (Err(trouble), None) => Err(trouble.before(node)),
         (_, Some(command)) => start(hand, node, &declared.site, command),
     }
@@ -71,7 +73,9 @@ fn start(hand: &Hand<'_>, node: &str, site: &str, command: &str) -> Result<(), F
     commands::running(command, "primary", &output)?;
     let look = hand.wait(node, hand.left(), |look| !look.in_recovery).map_err(|last| {
         let state = last.map_or("does not answer", |_| "is a standby");
-        Failure::UnknownOutcome(format!("{command} has started {node} as the primary, and it {state}; look before repeating"))
+        Failure::UnknownOutcome(format!(
+            "{command} has started {node} as the primary, and it {state}; look before repeating"
+        ))
     })?;
     lift(hand, node, &look)
 }
@@ -83,7 +87,9 @@ fn advise(hand: &Hand<'_>, node: &str) -> Result<Proof, Failure> {
         hand.alter(node, &[("tidegate.fenced", Some("on")), ("default_transaction_read_only", Some("on"))])?;
     }
     let fenced = hand.wait(node, hand.left(), |look| look.read_only && look.fenced);
-    fenced.map_err(|_| Failure::UnknownOutcome(format!("{node} was told to be read-only by default, and does not say so")))?;
+    fenced.map_err(|_| {
+        Failure::UnknownOutcome(format!("{node} was told to be read-only by default, and does not say so"))
+    })?;
     hand.tell(node, END_OTHERS, "end the other sessions")?;
     let look = hand.look(node).map_err(|trouble| trouble.after(node, "end the other sessions"))?;
     Ok(topology::advisory(&look))
@@ -96,7 +102,8 @@ fn lift(hand: &Hand<'_>, node: &str, look: &Look) -> Result<(), Failure> {
     hand.open(node)?;
     hand.alter(node, &[("tidegate.fenced", None), ("default_transaction_read_only", None)])?;
     let lifted = hand.wait(node, hand.left(), |look| !look.fenced);
-    let look = lifted.map_err(|_| Failure::UnknownOutcome(format!("{node} was told to take writes again, and does not say so")))?;
+    let look = lifted
+        .map_err(|_| Failure::UnknownOutcome(format!("{node} was told to take writes again, and does not say so")))?;
     refuse_read_only(node, &look)
 }
 

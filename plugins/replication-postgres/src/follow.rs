@@ -22,7 +22,9 @@ pub fn detach(hand: &Hand<'_>, node: &str) -> Result<(), Failure> {
         hand.alter(node, &[(CONNINFO, Some(""))])?;
     }
     let detached = hand.wait(node, hand.left(), |look| look.receiver.is_none());
-    detached.map(drop).map_err(|_| Failure::UnknownOutcome(format!("{node} was told to stop receiving, and did not say in time that it has")))
+    detached.map(drop).map_err(|_| {
+        Failure::UnknownOutcome(format!("{node} was told to stop receiving, and did not say in time that it has"))
+    })
 }
 
 /// Lets a standby get everything that `source` has, and leaves it following whom it followed before.
@@ -45,7 +47,10 @@ pub fn catch_up(hand: &Hand<'_>, node: &str, source: &str) -> Result<(), Failure
     caught_up.map(drop).map_err(|last| {
         let at = |look: &Look| look.received.map_or_else(|| "nowhere".to_owned(), position_text);
         let reached = last.as_ref().map_or_else(|| "unknown".to_owned(), at);
-        Failure::Rejected(format!("{node} has come to {reached} of {}, which {source} has; repeat, or choose another", at(&goal)))
+        Failure::Rejected(format!(
+            "{node} has come to {reached} of {}, which {source} has; repeat, or choose another",
+            at(&goal)
+        ))
     })
 }
 
@@ -95,7 +100,14 @@ fn by_command(hand: &Hand<'_>, node: &Node, primary: &Node) -> Result<(), Failur
     Err(last)
 }
 
-fn run(hand: &Hand<'_>, node: &Node, primary: &Node, role: &str, command: &str, share: Duration) -> Result<(), Failure> {
+fn run(
+    hand: &Hand<'_>,
+    node: &Node,
+    primary: &Node,
+    role: &str,
+    command: &str,
+    share: Duration,
+) -> Result<(), Failure> {
     let rest = hand.left().saturating_sub(share);
     let arguments = [("primary".to_owned(), primary.address.clone())];
     let key = format!("{}/{role}", hand.call.key);
@@ -107,7 +119,8 @@ fn run(hand: &Hand<'_>, node: &Node, primary: &Node, role: &str, command: &str, 
     if up && follow(hand, name, primary, hand.left().saturating_sub(rest))? {
         return Ok(());
     }
-    let text = format!("{command} says that {name} is up as a standby ({how}), and no log comes to it from {}", primary.name);
+    let text =
+        format!("{command} says that {name} is up as a standby ({how}), and no log comes to it from {}", primary.name);
     Err(Failure::UnknownOutcome(format!("{text}; look at its log before repeating")))
 }
 
@@ -120,7 +133,8 @@ fn follow(hand: &Hand<'_>, node: &str, primary: &Node, patience: Duration) -> Re
     if hand.wait(node, patience, streams).is_err() {
         return Ok(false);
     }
-    let known = Query::With("SELECT 1 FROM pg_stat_replication WHERE application_name = $1 AND state = 'streaming'", &[node]);
+    let known =
+        Query::With("SELECT 1 FROM pg_stat_replication WHERE application_name = $1 AND state = 'streaming'", &[node]);
     let deadline = std::time::Instant::now() + patience.max(hand.one_look()).min(hand.left());
     loop {
         match hand.ask(&primary.name, known, hand.one_look()) {
@@ -144,7 +158,8 @@ fn point(hand: &Hand<'_>, node: &str, to: &Node) -> Result<(), Failure> {
 fn wanted(hand: &Hand<'_>, node: &str, to: &Node) -> Result<String, Failure> {
     let declared = &hand.cluster.declaration;
     let password = declared.replication_password.as_deref().map(|name| hand.host.secret(name)).transpose()?;
-    let (host, port) = to.host_and_port().ok_or_else(|| Failure::Invalid(format!("{} is not HOST:PORT", to.address)))?;
+    let (host, port) =
+        to.host_and_port().ok_or_else(|| Failure::Invalid(format!("{} is not HOST:PORT", to.address)))?;
     let port = port.to_string();
     let mut parts = vec![("host", host), ("port", port.as_str()), ("user", declared.replication_user())];
     parts.extend(password.as_deref().map(|password| ("password", password)));

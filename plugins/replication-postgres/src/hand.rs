@@ -79,6 +79,7 @@ impl<'a> Hand<'a> {
 
     /// Looks at a node before it is changed: over a connection that works, and only if no newer run has changed it.
     pub fn open(&self, node: &str) -> Result<Look, Failure> {
+        self.node(node)?;
         let look = self.glance(node).map_err(|trouble| trouble.before(node))?;
         match look.epoch {
             Some(newer) if newer > self.call.epoch => Err(Failure::Stale(newer)),
@@ -180,7 +181,11 @@ impl<'a> Hand<'a> {
         self.cluster.declaration.timeout().min(self.left())
     }
 
-    fn with<T>(&self, node: &str, use_it: impl FnOnce(&mut Session, &Dial) -> Result<T, Trouble>) -> Result<T, Trouble> {
+    fn with<T>(
+        &self,
+        node: &str,
+        use_it: impl FnOnce(&mut Session, &Dial) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         let mut sessions = self.cluster.sessions.borrow_mut();
         let session = sessions.iter_mut().find(|session| session.name == node);
         let session = session.ok_or_else(|| Trouble::Unreachable(format!("{node} is not declared")))?;

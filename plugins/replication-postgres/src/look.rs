@@ -163,7 +163,10 @@ mod tests {
     #[test]
     fn a_primary_tells_its_own_end_of_the_log() {
         let look = Look::read(&row(&[(0, "f"), (2, "0/300"), (3, "0000000B0000000000000001"), (11, "9")])).unwrap();
-        assert_eq!((look.in_recovery, look.received, look.replayed, look.timeline), (false, Some(0x300), Some(0x300), Some(11)));
+        assert_eq!(
+            (look.in_recovery, look.received, look.replayed, look.timeline),
+            (false, Some(0x300), Some(0x300), Some(11))
+        );
     }
 
     #[test]

@@ -16,7 +16,9 @@ pub fn promote(hand: &Hand<'_>, node: &str) -> Result<(), Failure> {
     lift_if_ours(hand, node, &look)?;
     hand.tell(node, WRITE, "commit a write").map(drop).map_err(|failure| {
         let timeline = look.timeline.unwrap_or_default();
-        Failure::UnknownOutcome(format!("{node} is the primary of timeline {timeline} and does not take a write: {failure:?}"))
+        Failure::UnknownOutcome(format!(
+            "{node} is the primary of timeline {timeline} and does not take a write: {failure:?}"
+        ))
     })
 }
 
@@ -68,6 +70,12 @@ fn set_on(hand: &Hand<'_>, node: &str, look: &Look, wanted: &Synchronous, epoch:
     }
     let epoch = epoch.to_string();
     hand.alter(node, &[(NAMES, Some(&text)), ("tidegate.synchronous_epoch", Some(&epoch))])?;
-    let set = hand.wait(node, hand.left(), |look| look.synchronous == text && look.set_epoch.map(|is| is.to_string()).as_deref() == Some(epoch.as_str()));
-    set.map(drop).map_err(|_| Failure::UnknownOutcome(format!("{node} was told {NAMES} = '{text}', and does not say so; look before repeating")))
+    let set = hand.wait(node, hand.left(), |look| {
+        look.synchronous == text && look.set_epoch.map(|is| is.to_string()).as_deref() == Some(epoch.as_str())
+    });
+    set.map(drop).map_err(|_| {
+        Failure::UnknownOutcome(format!(
+            "{node} was told {NAMES} = '{text}', and does not say so; look before repeating"
+        ))
+    })
 }

@@ -64,12 +64,17 @@ pub fn ready(cluster: &Watched, host: &dyn Host) -> Result<Vec<Fact>, Failure> {
 
 /// Not a node that is down, which is what all this is for, but one that would not obey.
 fn is_ours_to_mend(trouble: &Trouble) -> bool {
-    !matches!(trouble, Trouble::Refused | Trouble::TimedOut | Trouble::Starting(_) | Trouble::Unreachable(_) | Trouble::Broken(_))
+    !matches!(
+        trouble,
+        Trouble::Refused | Trouble::TimedOut | Trouble::Starting(_) | Trouble::Unreachable(_) | Trouble::Broken(_)
+    )
 }
 
 fn commands(node: &Node) -> Vec<Fact> {
     let lacks = ROLES.iter().filter(|(role, _)| node.command(role).is_none());
-    lacks.map(|(role, what)| Fact::new(format!("missing/{}", node.name), format!("no command `{role}`: {what}"))).collect()
+    lacks
+        .map(|(role, what)| Fact::new(format!("missing/{}", node.name), format!("no command `{role}`: {what}")))
+        .collect()
 }
 
 /// Its version, and what it lacks.
@@ -89,7 +94,10 @@ fn examine(session: &mut Session, dial: &Dial, deadline: Instant) -> Result<(Str
 fn lacks(row: &Row) -> Vec<String> {
     let superuser = says(row, 2);
     let wants = [
-        (superuser || says(row, 1), "has to be a superuser, as before version 15 nobody else may set what has to be set"),
+        (
+            superuser || says(row, 1),
+            "has to be a superuser, as before version 15 nobody else may set what has to be set",
+        ),
         (superuser || says(row, 3), "has to be a member of pg_monitor"),
         (superuser || says(row, 4), "has to be a member of pg_signal_backend"),
         (says(row, 5), "may not execute pg_promote"),

@@ -158,7 +158,11 @@ pub fn look(sessions: &mut [Session], dial: &Dial, declaration: &Declaration) ->
     let mut looks: Vec<Option<Result<Look, Trouble>>> = begin(sessions, dial, deadline);
     collect(sessions, dial, deadline, &mut looks);
     let silent = || Err(Trouble::TimedOut);
-    sessions.iter_mut().zip(looks).map(|(session, look)| seen(session, dial, look.unwrap_or_else(silent), deadline)).collect()
+    sessions
+        .iter_mut()
+        .zip(looks)
+        .map(|(session, look)| seen(session, dial, look.unwrap_or_else(silent), deadline))
+        .collect()
 }
 
 /// The question goes first where a connection stands; then the others are connected to, which may take time.
@@ -218,7 +222,9 @@ fn seen(session: &mut Session, dial: &Dial, look: Result<Look, Trouble>, deadlin
         look,
         attempt_age: session.attempted.map_or(Duration::ZERO, |at| at.elapsed()),
         success_age: session.succeeded.map(|at| at.elapsed()),
-        history: timeline.and_then(|timeline| session.history(dial, timeline, deadline.max(now + GRACE))).unwrap_or_default(),
+        history: timeline
+            .and_then(|timeline| session.history(dial, timeline, deadline.max(now + GRACE)))
+            .unwrap_or_default(),
         write_failed: None,
     }
 }

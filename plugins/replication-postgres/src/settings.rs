@@ -112,8 +112,12 @@ impl Declaration {
     fn refuse_tls(&self) -> Option<Problem> {
         let text = match (self.tls(), self.tls) {
             (Tls::Disable, _) => return None,
-            (_, Some(_)) => "TLS cannot be had from within this plugin yet; write tls = \"disable\" on a network that you trust, or a tunnel's end as address",
-            (_, None) => "a node is not on this machine, so that TLS is needed, which cannot be had from within this plugin yet; write tls = \"disable\" on a network that you trust, or a tunnel's end as address",
+            (_, Some(_)) => {
+                "TLS cannot be had from within this plugin yet; write tls = \"disable\" on a network that you trust, or a tunnel's end as address"
+            }
+            (_, None) => {
+                "a node is not on this machine, so that TLS is needed, which cannot be had from within this plugin yet; write tls = \"disable\" on a network that you trust, or a tunnel's end as address"
+            }
         };
         Some(Problem::new("/tls", text))
     }

@@ -30,7 +30,8 @@ pub fn cluster(name: &str, declaration: &Declaration, seen: &[Seen]) -> Cluster 
         [seen] => seen.look.as_ref().ok().map(|look| Reference { look, history: &seen.history }),
         _ => None,
     };
-    let node = |(node, seen): (&settings::Node, &Seen)| node_view(declaration, node, seen, identity, reference.as_ref());
+    let node =
+        |(node, seen): (&settings::Node, &Seen)| node_view(declaration, node, seen, identity, reference.as_ref());
     Cluster {
         name: name.to_owned(),
         published: reference.as_ref().and_then(|reference| published(reference.look)),
@@ -238,13 +239,7 @@ mod tests {
     }
 
     fn seen(look: Result<Look, Trouble>) -> Seen {
-        Seen {
-            look,
-            attempt_age: Duration::from_millis(3),
-            success_age: None,
-            history: Vec::new(),
-            write_failed: None,
-        }
+        Seen { look, attempt_age: Duration::from_millis(3), success_age: None, history: Vec::new(), write_failed: None }
     }
 
     fn main_look() -> Look {
@@ -337,7 +332,11 @@ mod tests {
         assert_eq!((fact(b, "error"), b.priority), (Some("wrong password for tidegate"), 100));
         assert_eq!(fact(c, "starting"), Some("the database system is starting up"));
         let secret = Trouble::Secret(Failure::Denied("pg-password".to_owned()));
-        assert!(fact(&view([Err(secret), Ok(main_look()), Ok(standby(1))]).nodes[0], "error").unwrap().contains("no password"));
+        assert!(
+            fact(&view([Err(secret), Ok(main_look()), Ok(standby(1))]).nodes[0], "error")
+                .unwrap()
+                .contains("no password")
+        );
     }
 
     #[test]
@@ -347,7 +346,10 @@ mod tests {
         let ahead = Look { timeline: Some(1), ..standby(900) };
         let found = cluster("orders", &declaration(), &[promoted, seen(Ok(behind)), seen(Ok(ahead))]);
         assert_eq!((fact(&found.nodes[1], "fork"), found.nodes[1].lag_bytes), (None, Some(300)));
-        assert_eq!((fact(&found.nodes[2], "fork"), found.nodes[2].lag_bytes), (Some("on timeline 1, the primary is on 2"), None));
+        assert_eq!(
+            (fact(&found.nodes[2], "fork"), found.nodes[2].lag_bytes),
+            (Some("on timeline 1, the primary is on 2"), None)
+        );
     }
 
     #[test]
@@ -365,6 +367,9 @@ mod tests {
         let fenced = Look { read_only: true, fenced: true, ..main_look() };
         let found = view([Ok(fenced), Ok(standby(1)), Ok(standby(1))]);
         let proof = found.nodes[0].fenced.as_ref().unwrap();
-        assert_eq!((proof.kind.as_str(), proof.position, found.nodes[0].writable), ("advisory", Some(1_000), Some(false)));
+        assert_eq!(
+            (proof.kind.as_str(), proof.position, found.nodes[0].writable),
+            ("advisory", Some(1_000), Some(false))
+        );
     }
 }

@@ -46,7 +46,9 @@ fn dress(stream: TcpStream, tls: Tls) -> Result<Box<dyn Stream>, Trouble> {
             stream.set_nodelay(true).map_err(|error| Trouble::from_io(&error))?;
             Ok(Box::new(stream))
         }
-        Tls::Require | Tls::VerifyFull => Err(Trouble::Denied("TLS cannot be had from within this plugin yet".to_owned())),
+        Tls::Require | Tls::VerifyFull => {
+            Err(Trouble::Denied("TLS cannot be had from within this plugin yet".to_owned()))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::wire::Query;
 
 /// The first column of each check's first row; nothing if there is none, and the server's error where there is one.
 pub fn verify(hand: &Hand<'_>, node: &str, checks: &[String]) -> Result<Vec<String>, Failure> {
+    hand.node(node)?;
     hand.glance(node).map_err(|trouble| trouble.before(node))?;
     let mut answers = Vec::new();
     for (at, check) in checks.iter().enumerate() {

@@ -84,7 +84,8 @@ impl Login {
     pub fn hear(&mut self, message: Message, out: &mut BytesMut) -> Result<bool, Trouble> {
         match message {
             Message::AuthenticationSasl(offer) => {
-                let known = offer.mechanisms().any(|name| Ok(name == SCRAM_SHA_256)).map_err(|error| senseless(&error))?;
+                let known =
+                    offer.mechanisms().any(|name| Ok(name == SCRAM_SHA_256)).map_err(|error| senseless(&error))?;
                 self.begin_scram(known, out)?;
             }
             Message::AuthenticationSaslContinue(body) => {
@@ -217,7 +218,9 @@ fn unproven(error: &std::io::Error) -> Trouble {
 }
 
 fn unsafe_way(what: &str) -> Trouble {
-    let text = format!("the server asks for {what}, which is not given away; set password_encryption = 'scram-sha-256' there, set the role's password anew and write scram-sha-256 in pg_hba.conf");
+    let text = format!(
+        "the server asks for {what}, which is not given away; set password_encryption = 'scram-sha-256' there, set the role's password anew and write scram-sha-256 in pg_hba.conf"
+    );
     Trouble::Unauthorized(text)
 }
 
