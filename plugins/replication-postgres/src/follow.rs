@@ -46,7 +46,7 @@ pub fn catch_up(hand: &Hand<'_>, node: &str, source: &str) -> Result<(), Failure
     }
     caught_up.map(drop).map_err(|last| {
         let at = |look: &Look| look.received.map_or_else(|| "nowhere".to_owned(), position_text);
-        let reached = last.as_ref().map_or_else(|| "unknown".to_owned(), at);
+        let reached = last.as_deref().map_or_else(|| "unknown".to_owned(), at);
         Failure::Rejected(format!(
             "{node} has come to {reached} of {}, which {source} has; repeat, or choose another",
             at(&goal)
@@ -135,14 +135,8 @@ fn follow(hand: &Hand<'_>, node: &str, primary: &Node, patience: Duration) -> Re
     }
     let known =
         Query::With("SELECT 1 FROM pg_stat_replication WHERE application_name = $1 AND state = 'streaming'", &[node]);
-    let deadline = std::time::Instant::now() + patience.max(hand.one_look()).min(hand.left());
-    loop {
-        match hand.ask(&primary.name, known, hand.one_look()) {
-            Ok(rows) if !rows.is_empty() => return Ok(true),
-            _ if std::time::Instant::now() >= deadline => return Ok(false),
-            _ => std::thread::sleep(Duration::from_millis(10)),
-        }
-    }
+    let is_known = || hand.ask(&primary.name, known, hand.one_look()).ok().filter(|rows| !rows.is_empty());
+    Ok(hand.poll(patience.max(hand.one_look()), is_known).is_some())
 }
 
 /// Writes down whom it shall follow. Where that stands already it is only woken, in case it waits to try again.

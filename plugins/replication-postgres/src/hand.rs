@@ -142,20 +142,35 @@ impl<'a> Hand<'a> {
     }
 
     /// Looks at a node again and again until it is as wanted. The last look, if it never was in time.
-    pub fn wait(&self, node: &str, patience: Duration, wanted: impl Fn(&Look) -> bool) -> Result<Look, Option<Look>> {
-        let deadline = Instant::now() + patience.min(self.left());
+    pub fn wait(
+        &self,
+        node: &str,
+        patience: Duration,
+        wanted: impl Fn(&Look) -> bool,
+    ) -> Result<Look, Option<Box<Look>>> {
         let mut last = None;
+        let found = self.poll(patience, || match self.look(node) {
+            Ok(look) if wanted(&look) => Some(look),
+            Ok(look) => {
+                last = Some(Box::new(look));
+                None
+            }
+            Err(_) => None,
+        });
+        found.ok_or(last)
+    }
+
+    /// Tries again and again until there is something, for so long at most and never past the call's end.
+    pub fn poll<T>(&self, patience: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + patience.min(self.left());
         loop {
-            if let Ok(look) = self.look(node) {
-                if wanted(&look) {
-                    return Ok(look);
-                }
-                last = Some(look);
+            if let Some(found) = attempt() {
+                return Some(found);
             }
             if Instant::now() + LOOK_AGAIN >= deadline {
-                return Err(last);
+                return None;
             }
-            std::thread::sleep(LOOK_AGAIN);
+            pause();
         }
     }
 
@@ -191,4 +206,13 @@ impl<'a> Hand<'a> {
         let session = session.ok_or_else(|| Trouble::Unreachable(format!("{node} is not declared")))?;
         use_it(session, &self.dial)
     }
+}
+
+/// A server cannot be asked to tell when something has come about.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a component has no runtime with a timer; its host does other work meanwhile"
+)]
+fn pause() {
+    std::thread::sleep(LOOK_AGAIN);
 }
