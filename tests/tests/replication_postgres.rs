@@ -295,16 +295,16 @@ fn publishes_the_set_that_was_set_and_refuses_older_runs() {
     let bench = Bench::new(&["a", "b", "c"]);
     let wanted = set(&["b", "c"], 1, 7);
     for _ in 0..2 {
-        bench.provider.set_synchronous("orders", wanted.clone(), &call(7, "run/set")).unwrap();
+        bench.provider.set_synchronous("orders", "a", wanted.clone(), &call(7, "run/set")).unwrap();
     }
     assert_eq!(bench.value("a", "SHOW synchronous_standby_names"), r#"ANY 1 ("b", "c")"#);
     assert_eq!(bench.see().published, Some(wanted));
-    let older = bench.provider.set_synchronous("orders", set(&[], 0, 6), &call(6, "old/set"));
+    let older = bench.provider.set_synchronous("orders", "a", set(&[], 0, 6), &call(6, "old/set"));
     assert_eq!(older, Err(Failure::Stale(7)));
-    bench.provider.set_synchronous("orders", set(&["a", "c"], 1, 8), &call(8, "run/next")).unwrap();
+    bench.provider.set_synchronous("orders", "b", set(&["a", "c"], 1, 8), &call(8, "run/next")).unwrap();
     assert_eq!(bench.value("b", "SHOW synchronous_standby_names"), r#"ANY 1 ("a", "c")"#, "before its promotion");
     assert_eq!(bench.value("a", "SHOW synchronous_standby_names"), r#"ANY 1 ("b", "c")"#);
-    let for_ever = bench.provider.set_synchronous("orders", set(&["b"], 2, 9), &call(9, "run/more"));
+    let for_ever = bench.provider.set_synchronous("orders", "a", set(&["b"], 2, 9), &call(9, "run/more"));
     assert!(matches!(for_ever, Err(Failure::Invalid(_))));
 }
 
@@ -499,8 +499,8 @@ fn the_rights_in_the_manual_are_enough() {
     let facts = bench.provider.ready("orders").unwrap();
     assert!(facts.iter().any(|fact| fact.key == "missing/a" && fact.value.contains("`stop`")));
     let provider = &bench.provider;
-    provider.set_synchronous("orders", set(&["b"], 1, 1), &call(1, "run/1")).unwrap();
-    provider.set_synchronous("orders", set(&[], 0, 1), &call(1, "run/2")).unwrap();
+    provider.set_synchronous("orders", "a", set(&["b"], 1, 1), &call(1, "run/1")).unwrap();
+    provider.set_synchronous("orders", "a", set(&[], 0, 1), &call(1, "run/2")).unwrap();
     assert_eq!(provider.fence("orders", "a", &call(1, "run/3")).unwrap().kind, "advisory");
     provider.detach("orders", "b", &call(1, "run/4")).unwrap();
     provider.promote("orders", "b", &call(1, "run/5")).unwrap();

@@ -98,8 +98,8 @@ impl Replication for ReplicationPostgres {
         follow::rejoin(&self.hand(cluster, call)?, node, primary)
     }
 
-    fn set_synchronous(&self, cluster: &str, set: SyncSet, call: &Call) -> Result<(), Failure> {
-        promote::set_synchronous(&self.hand(cluster, call)?, &set)
+    fn set_synchronous(&self, cluster: &str, node: &str, set: SyncSet, call: &Call) -> Result<(), Failure> {
+        promote::set_synchronous(&self.hand(cluster, call)?, node, &set)
     }
 
     fn verify(&self, cluster: &str, node: &str, checks: &[String], call: &Call) -> Result<Vec<String>, Failure> {

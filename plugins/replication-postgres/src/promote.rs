@@ -32,35 +32,20 @@ fn by_word(hand: &Hand<'_>, node: &str, before: &Look) -> Result<Look, Failure> 
     })
 }
 
-/// Where the set counts: on every node that answers and is not itself in it. The primary's commits wait for others, so
-/// it is one of these; a standby that is about to be promoted is too.
-pub fn set_synchronous(hand: &Hand<'_>, set: &SyncSet) -> Result<(), Failure> {
+/// Whose word a commit on this node waits for; a standby that is about to be promoted has it already when it takes writes.
+pub fn set_synchronous(hand: &Hand<'_>, node: &str, set: &SyncSet) -> Result<(), Failure> {
     let wanted = Synchronous { nodes: set.nodes.clone(), wait_for: set.wait_for };
     if wanted.wait_for as usize > wanted.nodes.len() {
         let text = format!("a commit would wait for {} of {} standbys for ever", wanted.wait_for, wanted.nodes.len());
         return Err(Failure::Invalid(text));
     }
+    if set.nodes.iter().any(|name| name == node) {
+        return Err(Failure::Invalid(format!("{node} would wait for itself")));
+    }
     for name in &set.nodes {
         hand.node(name)?;
     }
-    let mut silent = Vec::new();
-    let mut done = 0;
-    let outside = hand.cluster.declaration.nodes.iter().filter(|node| !set.nodes.contains(&node.name));
-    for node in outside {
-        match hand.open(&node.name) {
-            Ok(look) => {
-                set_on(hand, &node.name, &look, &wanted, set.epoch)?;
-                done += 1;
-            }
-            Err(failure @ (Failure::Stale(_) | Failure::Denied(_))) => return Err(failure),
-            Err(failure) => silent.push(format!("{failure:?}")),
-        }
-    }
-    if done == 0 {
-        let text = format!("no node that is not itself in the set could be told: {}", silent.join("; "));
-        return Err(Failure::Rejected(text));
-    }
-    Ok(())
+    set_on(hand, node, &hand.open(node)?, &wanted, set.epoch)
 }
 
 fn set_on(hand: &Hand<'_>, node: &str, look: &Look, wanted: &Synchronous, epoch: u64) -> Result<(), Failure> {
