@@ -3,4 +3,5 @@
 pub mod binary;
 pub mod servers;
 pub mod servers_dns;
+pub mod servers_http;
 pub mod servers_postgres;
