@@ -35,7 +35,7 @@ const KINDS: [&str; 11] = [
 ];
 
 /// What a grant names after its colon; the others are addresses.
-const CONNECT_SCHEMES: [&str; 5] = ["tcp", "udp", "http", "https", "tls"];
+const CONNECT_SCHEMES: [&str; 4] = ["tcp", "udp", "http", "https"];
 
 pub(super) fn slots(
     names: &Names<'_>,
