@@ -66,6 +66,9 @@ pub(crate) struct Inner {
 
 /// Instances of one worker that may be alive at once: one at work, and a few for staging.
 const POOL: u32 = 8;
+/// Memories, and tables, that one policy may have at most. The runtime deals places from 128 on out to threads, and then
+/// what staging has warmed on its own thread is cold for the one that decides first: eight times this is less.
+const PLACES: u32 = 15;
 /// The whole memory of a policy with a small stack: what stays resident needs no system call.
 const RESIDENT: usize = 256 << 10;
 
@@ -202,11 +205,11 @@ fn policy_config(config: &EngineConfig) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(POOL);
     pool.total_core_instances(POOL * 64);
-    pool.total_memories(POOL * 16);
-    pool.total_tables(POOL * 32);
+    pool.total_memories(POOL * PLACES);
+    pool.total_tables(POOL * PLACES);
     pool.max_core_instances_per_component(64);
-    pool.max_memories_per_component(16);
-    pool.max_tables_per_component(32);
+    pool.max_memories_per_component(PLACES);
+    pool.max_tables_per_component(PLACES);
     pool.max_component_instance_size(1 << 20);
     pool.max_core_instance_size(1 << 20);
     pool.max_memory_size(usize::try_from(config.policy_memory.0).unwrap_or(usize::MAX));

@@ -60,10 +60,10 @@ limits! {
     memory: Size = kib(4 << 10), kib(32 << 10);
     /// Core instances in one component instance.
     instances: u32 = 64, 64;
-    /// Linear memories in one instance.
-    memories: u32 = 16, 16;
-    /// Tables in one instance.
-    tables: u32 = 32, 32;
+    /// Linear memories in one instance; a policy cannot have more than these.
+    memories: u32 = 15, 16;
+    /// Tables in one instance; a policy cannot have more than these.
+    tables: u32 = 15, 32;
     /// Entries in one table.
     table_elements: u32 = 10_000, 20_000;
     /// What one call may return, all strings and lists together.

@@ -108,6 +108,9 @@ impl PolicySlot {
     }
 
     fn replace(&self, revision: Arc<PolicyRevision>) -> Swapped {
+        // What was kept for a rollback until now is let go before the swap and not after it: it unmaps memory, for which
+        // the first decision of the new revision would wait.
+        drop(self.previous.lock().unwrap_or_else(PoisonError::into_inner).take());
         let old = self.active.swap(revision.clone());
         // Whoever read the old number under the lock is through when this has been had.
         drop(self.committing.write().unwrap_or_else(PoisonError::into_inner));
@@ -154,5 +157,36 @@ fn unavailable(revision: &PolicyRevision, why: &str, counters: &Counters) -> Dec
         fuel: 0,
         took: 0,
         log: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Engine, EngineConfig, PolicySlot, Question, RevisionSpec, neutral};
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_new_revision_is_warm_for_whichever_thread_decides_first() {
+        let engine = Engine::start(EngineConfig { policy_workers: 1, ..EngineConfig::default() }).await.unwrap();
+        let spec = RevisionSpec {
+            slot: "failover/default".into(),
+            bytes: tidegate_test_guests::failover_quorum().to_vec(),
+            settings: serde_json::json!({}),
+            ..RevisionSpec::default()
+        };
+        let slot = Arc::new(PolicySlot::install(engine.stage(spec).await.unwrap()).unwrap());
+        let worker = engine.workers().remove(0);
+        let warm = || {
+            let metrics = worker.engine.pooling_allocator_metrics().unwrap();
+            (metrics.unused_warm_memories(), metrics.unused_warm_tables())
+        };
+        let staged = warm();
+        for _ in 0..4 {
+            let (slot, worker) = (slot.clone(), worker.clone());
+            let question: Question = neutral::question();
+            let decide = move || drop(slot.decide_on(&worker, &Arc::new(question)));
+            std::thread::spawn(decide).join().unwrap();
+        }
+        assert_eq!(warm(), staged, "a decision took a place that nobody had warmed");
     }
 }
