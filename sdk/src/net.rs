@@ -117,7 +117,10 @@ impl Drop for Session {
 impl Read for Connection {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let most = buffer.len().min(CHUNK);
-        while most > 0 {
+        if most == 0 {
+            return Ok(0);
+        }
+        loop {
             match self.input.read(most as u64) {
                 Ok(bytes) if bytes.is_empty() => wait(&self.input.subscribe(), self.timeout)?,
                 Ok(bytes) => {
@@ -128,7 +131,6 @@ impl Read for Connection {
                 Err(error) => return Err(broken(&error)),
             }
         }
-        Ok(0)
     }
 }
 
