@@ -159,7 +159,7 @@ async fn a_cluster_that_hangs_holds_up_neither_its_own_looks_nor_another_cluster
 #[tokio::test]
 async fn a_swap_waits_for_a_change_that_outlasts_the_wall_clock() {
     let engine = engine().await;
-    let slot = slot(&engine, json!({ "wall-clock": "1s" })).await;
+    let slot = slot(&engine, json!({ "wall-clock": "2s" })).await;
     let rejoining = tokio::spawn({
         let slot = slot.clone();
         async move { slot.rejoin("orders", "sleep:4000", "b", &call(60_000)).await }

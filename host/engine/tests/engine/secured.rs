@@ -146,8 +146,8 @@ async fn a_server_that_hangs_up_or_says_nothing_in_the_handshake_is_told_so() {
     let slot = starttls(&wary().await, grants).await;
     let found = told(&slot, leaving, Some("db.test")).await;
     assert!(found.starts_with("InvalidData: no TLS with db.test:"), "{found}");
-    let target = json!({ "address": silent.to_string(), "name": "db.test", "say": "" }).to_string();
-    let found = slot.check("site", &target, 300).await.unwrap().detail;
+    let target = json!({ "address": silent.to_string(), "name": "db.test", "say": "", "patience": "200ms" });
+    let found = slot.check("site", &target.to_string(), 10_000).await.unwrap().detail;
     assert!(found.starts_with("TimedOut"), "{found}");
 }
 

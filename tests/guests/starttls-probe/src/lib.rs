@@ -21,6 +21,8 @@ pub struct Target {
     pub name: Option<String>,
     /// What to say, in the clear or not.
     pub say: String,
+    /// For each wait; none = the look's own timeout.
+    pub patience: Option<Period>,
 }
 
 impl Settings for Target {}
@@ -41,7 +43,8 @@ impl Probe for StartTls {
     type Target = Target;
 
     fn check(&self, target: Target, timeout: Duration) -> Result<Finding, Failure> {
-        let detail = talk(&target, timeout).unwrap_or_else(|error| format!("{:?}: {error}", error.kind()));
+        let patience = target.patience.map_or(timeout, Into::into);
+        let detail = talk(&target, patience).unwrap_or_else(|error| format!("{:?}: {error}", error.kind()));
         Ok(Finding { outcome: Outcome::Ok, latency: None, detail })
     }
 }
