@@ -245,9 +245,14 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<(
             Ok(true) => return Ok(()),
             Ok(false) if Instant::now() >= deadline => bail!("waited in vain: {what}"),
             Err(error) if Instant::now() >= deadline => return Err(error.context(format!("waited in vain: {what}"))),
-            Ok(false) | Err(_) => std::thread::sleep(LOOK_AGAIN),
+            Ok(false) | Err(_) => pause(),
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a server tells nobody when something has come about")]
+fn pause() {
+    std::thread::sleep(LOOK_AGAIN);
 }
 
 /// Every process that works in a data directory: the postmaster, its backends, and orphans of either.

@@ -443,6 +443,16 @@ fn what_a_command_does_not_prove_is_no_proof() {
 }
 
 #[test]
+fn a_primary_that_hangs_is_stopped_at_once() {
+    let bench = Bench::with(&["a", "b"], &json!({"timeout": "1s"}), &|_| json!({"stop": "babble"}));
+    bench.see_until("all answer", |cluster| cluster.nodes.iter().all(|node| node.seen_by[0].reached));
+    bench.site.postgres.borrow().hang("a").unwrap();
+    let failure = bench.provider.fence("orders", "a", &call(1, "run/1")).unwrap_err();
+    assert!(matches!(failure, Failure::UnknownOutcome(_)));
+    assert_eq!(bench.ran(), ["babble mode=immediate run/1/stop-immediate at site-a"]);
+}
+
+#[test]
 fn a_fence_by_command_is_lifted_by_command() {
     let bench = Bench::with(&["a", "b"], &json!({}), &|_| json!({"stop": "stop", "start": "start"}));
     bench.provider.fence("orders", "a", &call(1, "run/1")).unwrap();

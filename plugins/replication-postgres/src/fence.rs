@@ -8,7 +8,7 @@ use tidegate_sdk::{Failure, Proof};
 
 use crate::commands;
 use crate::hand::Hand;
-use crate::look::Look;
+use crate::look::{Look, WRITE};
 use crate::topology;
 use crate::wire::Query;
 
@@ -39,14 +39,9 @@ pub fn unfence(hand: &Hand<'_>, node: &str) -> Result<(), Failure> {
     }
 }
 
-/// Gently if it is a primary that answers: what it has acknowledged reaches its standbys. At once if not.
+/// Gently if it is a primary that works: what it has acknowledged reaches its standbys. At once if not.
 fn stop(hand: &Hand<'_>, node: &str, site: &str, command: &str) -> Result<Proof, Failure> {
-    let planned = match hand.open(node) {
-        Ok(look) => !look.in_recovery,
-        Err(Failure::Stale(newer)) => return Err(Failure::Stale(newer)),
-        Err(_) => false,
-    };
-    if planned {
+    if works(hand, node)? {
         // What is on the disk already need not be written while the server stops. Not allowed to, it stops all the same.
         let _ = hand.ask(node, Query::Simple("CHECKPOINT"), hand.left() / 3);
         hand.hang_up(node);
@@ -56,6 +51,19 @@ fn stop(hand: &Hand<'_>, node: &str, site: &str, command: &str) -> Result<Proof,
     }
     hand.hang_up(node);
     run_stop(hand, site, command, "immediate", hand.left())
+}
+
+/// A primary that answers and commits a write: a disk that hangs would not let it stop in good order.
+fn works(hand: &Hand<'_>, node: &str) -> Result<bool, Failure> {
+    if hand.is_silent(node) {
+        return Ok(false);
+    }
+    match hand.open(node) {
+        Ok(look) if look.in_recovery => Ok(false),
+        Ok(look) => Ok(look.read_only || hand.ask(node, Query::Simple(WRITE), hand.one_look()).is_ok()),
+        Err(Failure::Stale(newer)) => Err(Failure::Stale(newer)),
+        Err(_) => Ok(false),
+    }
 }
 
 fn run_stop(hand: &Hand<'_>, site: &str, command: &str, mode: &str, patience: Duration) -> Result<Proof, Failure> {

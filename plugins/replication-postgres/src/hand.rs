@@ -181,6 +181,11 @@ impl<'a> Hand<'a> {
         Ok(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
     }
 
+    /// Whether the node said nothing in time a moment ago: asking again would only cost time.
+    pub fn is_silent(&self, node: &str) -> bool {
+        self.cluster.sessions.borrow().iter().any(|session| session.name == node && session.is_left_alone())
+    }
+
     /// Forgets the connection to a node that goes away.
     pub fn hang_up(&self, node: &str) {
         if let Ok((at, _)) = self.cluster.node(node)

@@ -91,10 +91,13 @@ impl Session {
 
     /// A connection that works, so that what follows does not fail for an old one's sake.
     pub fn freshen(&mut self, dial: &Dial, patience: Duration) -> Result<(), Trouble> {
-        if self.connection.is_some() && self.ask(dial, Query::Simple("SELECT 1"), Instant::now() + patience).is_ok() {
-            return Ok(());
+        let had_one = self.connection.is_some();
+        match self.ask(dial, Query::Simple("SELECT 1"), Instant::now() + patience) {
+            Err(trouble) if had_one && trouble.ends_connection() => {
+                self.ask(dial, Query::Simple("SELECT 1"), Instant::now() + patience).map(drop)
+            }
+            outcome => outcome.map(drop),
         }
-        self.ask(dial, Query::Simple("SELECT 1"), Instant::now() + patience).map(drop)
     }
 
     /// Forgets the connection.
@@ -129,7 +132,8 @@ impl Session {
         outcome
     }
 
-    fn is_left_alone(&self) -> bool {
+    /// It said nothing in time a moment ago.
+    pub fn is_left_alone(&self) -> bool {
         self.connection.is_none() && self.silent_until.is_some_and(|until| Instant::now() < until)
     }
 

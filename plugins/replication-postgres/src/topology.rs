@@ -221,7 +221,7 @@ fn milliseconds(duration: Duration) -> u64 {
 mod tests {
     use std::time::Duration;
 
-    use tidegate_sdk::{Cluster, Failure, Node, Role, parse};
+    use tidegate_sdk::{Cluster, Node, Role, parse};
 
     use super::{cluster, primary};
     use crate::look::{Look, Receiver};
@@ -331,12 +331,6 @@ mod tests {
         assert_eq!((fact(a, "too-old"), a.priority), (Some("12.22"), 0));
         assert_eq!((fact(b, "error"), b.priority), (Some("wrong password for tidegate"), 100));
         assert_eq!(fact(c, "starting"), Some("the database system is starting up"));
-        let secret = Trouble::Secret(Failure::Denied("pg-password".to_owned()));
-        assert!(
-            fact(&view([Err(secret), Ok(main_look()), Ok(standby(1))]).nodes[0], "error")
-                .unwrap()
-                .contains("no password")
-        );
     }
 
     #[test]

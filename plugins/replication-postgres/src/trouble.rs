@@ -21,8 +21,6 @@ pub enum Trouble {
     Broken(String),
     /// The address is not granted.
     Denied(String),
-    /// The host gave no password.
-    Secret(Failure),
     /// The server does not let us in, or in a way that we do not trust.
     Unauthorized(String),
     /// It is there, and not ready.
@@ -83,7 +81,6 @@ impl Trouble {
     pub fn before(self, node: &str) -> Failure {
         match self {
             Trouble::Denied(text) => Failure::Denied(format!("{node}: {text}")),
-            Trouble::Secret(failure) => failure,
             trouble => Failure::Rejected(format!("{node} gave no answer: {trouble}; nothing was changed")),
         }
     }
@@ -105,7 +102,6 @@ impl fmt::Display for Trouble {
             Trouble::Unreachable(text) => write!(f, "not reachable: {text}"),
             Trouble::Broken(text) => write!(f, "broke off: {text}"),
             Trouble::Denied(text) => write!(f, "not granted: {text}"),
-            Trouble::Secret(failure) => write!(f, "no password: {failure:?}"),
             Trouble::Unauthorized(text) | Trouble::Starting(text) => f.write_str(text),
             Trouble::TooOld(version) => write!(f, "PostgreSQL {version}; 13 and newer are supported"),
             Trouble::Server { code, message } => write!(f, "{message} ({code})"),
