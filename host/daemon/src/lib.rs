@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod agents;
+pub mod allocator;
 pub mod api;
 pub mod cli;
 pub mod client;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    tidegate::allocator::share_memory_between_threads();
     tidegate::cli::main()
 }

@@ -3,6 +3,7 @@
 //! Waits for nothing itself: each effect is a task of its own, bounded in number by kind. Decides nothing.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use tidegate_kernel::event::{Action, Answered, Effect, Event, RunId, StepOutcome
 use tidegate_kernel::fleet::{ClusterId, Mode, ServiceId};
 use tidegate_kernel::picture::Picture;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::core::Hands;
 use super::{Host, metrics, steps};
@@ -30,40 +31,71 @@ const MESSAGES: usize = 32;
 pub(super) struct Tasks {
     host: Arc<Host>,
     runtime: Handle,
-    decisions: Arc<Semaphore>,
-    questions: Arc<Semaphore>,
-    messages: Arc<Semaphore>,
+    decisions: Lane,
+    questions: Lane,
+    messages: Lane,
+}
+
+/// Work of one kind that waits for its turn. Only what has its turn is a task: those who wait take little more than what they are
+/// about, and after a start they are as many as there are services.
+struct Lane(mpsc::UnboundedSender<Job>);
+
+type Job = Box<dyn FnOnce() -> Task + Send>;
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Lane {
+    /// With at most `most` under way.
+    fn open(most: usize) -> Self {
+        let (sender, waiting) = mpsc::unbounded_channel();
+        tokio::spawn(lead(waiting, Arc::new(Semaphore::new(most))));
+        Lane(sender)
+    }
+}
+
+/// Until nobody can bring work any more.
+async fn lead(mut waiting: mpsc::UnboundedReceiver<Job>, room: Arc<Semaphore>) {
+    while let Some(job) = waiting.recv().await {
+        // The semaphore is never closed.
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let task = job();
+        tokio::spawn(async move {
+            task.await;
+            drop(place);
+        });
+    }
 }
 
 impl Tasks {
     pub(super) fn new(host: Arc<Host>) -> Self {
-        let limit = |most| Arc::new(Semaphore::new(most));
         Tasks {
             host,
             runtime: Handle::current(),
-            decisions: limit(DECISIONS),
-            questions: limit(QUESTIONS),
-            messages: limit(MESSAGES),
+            decisions: Lane::open(DECISIONS),
+            questions: Lane::open(QUESTIONS),
+            messages: Lane::open(MESSAGES),
         }
     }
 
-    /// Does `work` when there is room for it, and tells the kernel what came of it.
-    fn spawn<E>(&self, room: Option<&Arc<Semaphore>>, work: impl Future<Output = E> + Send + 'static)
+    /// Does the work that `begin` begins when the lane has room for it, and tells the kernel what came of it.
+    fn queue<W, E>(&self, lane: &Lane, begin: impl FnOnce() -> W + Send + 'static)
     where
+        W: Future<Output = E> + Send + 'static,
         E: FnOnce(&Kernel) -> Vec<Event> + Send + 'static,
     {
-        let (host, room) = (self.host.clone(), room.cloned());
-        self.runtime.spawn(async move {
-            // The semaphores are never closed.
-            let _place = match &room {
-                Some(room) => room.acquire().await.ok(),
-                None => None,
-            };
-            let events = work.await;
-            // A kernel that has stopped asks afresh after the next start.
-            let _ = host.core().tell_as_known(events).await;
-        });
+        let host = self.host.clone();
+        // A lane ends only with its runtime.
+        let _ = lane.0.send(Box::new(move || Box::pin(finish(host, begin()))));
     }
+}
+
+/// A kernel that has stopped asks afresh after the next start.
+async fn finish<E>(host: Arc<Host>, work: impl Future<Output = E> + Send)
+where
+    E: FnOnce(&Kernel) -> Vec<Event> + Send + 'static,
+{
+    let events = work.await;
+    let _ = host.core().tell_as_known(events).await;
 }
 
 impl Hands for Tasks {
@@ -74,21 +106,21 @@ impl Hands for Tasks {
         match effect {
             Effect::Decide { ticket, service, slot, situation, picture } => {
                 let Some(service) = name(service) else { return };
-                self.spawn(Some(&self.decisions), decide(host, ticket, service, slot, (*situation, picture)));
+                self.queue(&self.decisions, move || decide(host, ticket, service, slot, (*situation, picture)));
             }
             Effect::Perform { run, step, action, call } => self.perform(run, step, action, call),
             Effect::ReadRoute { service } => {
                 let Some(service) = name(service) else { return };
-                self.spawn(Some(&self.questions), read_route(host, service));
+                self.queue(&self.questions, move || read_route(host, service));
             }
             Effect::CheckReady { service } => {
                 let Some(service) = name(service) else { return };
-                self.spawn(Some(&self.questions), check_ready(host, service));
+                self.queue(&self.questions, move || check_ready(host, service));
             }
             Effect::Probe { service, site } => host.look_now(service, site),
             Effect::Sample { cluster } => {
                 let Some(cluster) = cluster_name(&live, cluster) else { return };
-                self.spawn(Some(&self.questions), sample(host, cluster));
+                self.queue(&self.questions, move || sample(host, cluster));
             }
             Effect::Lead { cluster, primary, epoch } => {
                 let Some(cluster) = cluster_name(&live, cluster) else { return };
@@ -99,7 +131,7 @@ impl Hands for Tasks {
                 self.spawn(None, end_lease(host, run, cluster, epoch));
             }
             Effect::Notify { key, channel, message } => {
-                self.spawn(Some(&self.messages), notify(host, key, channel, message));
+                self.queue(&self.messages, move || notify(host, key, channel, message));
             }
             Effect::Append(_) | Effect::Reply { .. } => {
                 debug_assert!(false, "the kernel's thread keeps these for itself");
@@ -117,7 +149,7 @@ impl Tasks {
             tracing::info!(run = run.0, step, "the host is stopping: the step is left for the next start");
             return;
         };
-        self.spawn(None, async move {
+        self.runtime.spawn(finish(self.host.clone(), async move {
             let outcome = match host.live().fleet.host.mode {
                 Mode::Act => steps::perform(&host, action, call).await,
                 Mode::Observe => {
@@ -130,7 +162,7 @@ impl Tasks {
                 drop(under_way);
                 vec![Event::Stepped { run, step, outcome }]
             }
-        });
+        }));
     }
 }
 
