@@ -311,7 +311,7 @@ mod tests {
             aim(&mut rollouts, &newest, now);
             assert_eq!(digests(&rollouts, &newest), ["new", "old", "old"], "an unrelated reload does not push it on");
             assert_eq!(rollouts.judge(SLOT, Verdict::Well, 1_000, now), None);
-            assert_eq!(rollouts.view(SLOT).and_then(|view| view.stopped).is_some(), true);
+            assert!(rollouts.view(SLOT).is_some_and(|view| view.stopped.is_some()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! From the kernel's effects to the work that they ask for, and back to the kernel with what came of it.
 //!
-//! Waits for nothing itself: each effect is a task of its own, bounded in number by kind. Decides nothing.
+//! Waits for nothing itself: each effect becomes a task of its own when its kind has room for one. Decides nothing.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
