@@ -20,11 +20,13 @@ fn parted(place: &Place) -> (Server, Server) {
     new.start("standby");
     await_that("streaming", || old.sql("select count(*) from pg_stat_replication").as_deref() == Some("1"));
     assert!(old.writes());
-    send(new.postmaster().unwrap(), Signal::SIGSTOP);
-    new.processes().iter().for_each(|process| send(process.pid, Signal::SIGSTOP));
-    assert_eq!(old.sql("set synchronous_commit = local; insert into t values (2), (3)"), Some(String::new()));
+    new.sql("alter system set primary_conninfo = ''").unwrap();
+    new.sql("select pg_reload_conf()").unwrap();
+    await_that("the standby's detachment", || {
+        old.sql("select count(*) from pg_stat_replication").as_deref() == Some("0")
+    });
+    assert_eq!(old.sql("insert into t values (2), (3)"), Some(String::new()));
     old.processes().iter().for_each(|process| send(process.pid, Signal::SIGKILL));
-    new.processes().iter().for_each(|process| send(process.pid, Signal::SIGCONT));
     assert_eq!(new.sql("select pg_promote()").as_deref(), Some("t"));
     assert!(new.writes());
     (old, new)

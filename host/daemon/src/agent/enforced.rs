@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream as Plain;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::getppid;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -30,6 +32,11 @@ pub(super) fn talk(keeper: Arc<Keeper>) -> Result<impl Future<Output = ()>> {
         tracing::error!("the enforcer has gone; this agent ends too");
         std::process::exit(1);
     })
+}
+
+/// What it holds ends with it, and so does this process.
+pub(super) fn kill_enforcer() {
+    let _ = kill(getppid(), Signal::SIGKILL);
 }
 
 async fn hear(keeper: &Keeper, stream: OwnedReadHalf) -> Result<()> {

@@ -35,6 +35,8 @@ const AGAIN: Duration = Duration::from_millis(150);
 const LEFT: Millis = LEASE / 2;
 /// Between two looks whether so little is left.
 const LOOK: Duration = Duration::from_millis(100);
+/// So many looks in a row have to find the enforcer late before it counts as hung: together less than the time for a fence.
+const OVERDUE: u32 = 3;
 
 /// The leases of one agent's site.
 pub(super) struct Keeper {
@@ -80,20 +82,9 @@ impl Keeper {
         ];
         if options.enforced {
             tasks.push(tokio::spawn(enforced::talk(keeper.clone())?).abort_handle());
+            tasks.push(tokio::spawn(watch_enforcer(keeper.clone())).abort_handle());
         }
         Ok(Keeping { keeper, tasks })
-    }
-
-    /// The host names the other agents.
-    pub(super) fn meet(&self, peers: Option<Peers>) {
-        if let Err(error) = lock(&self.book).memory.meet(peers.as_ref()) {
-            tracing::error!(%error, "where the other agents are would be forgotten by a restart");
-        }
-        self.peers.send_if_modified(|held| {
-            let news = *held != peers;
-            *held = peers;
-            news
-        });
     }
 
     /// The host announces an epoch: it is remembered for good, and acknowledged at once.
@@ -131,6 +122,17 @@ impl Keeper {
         self.told.subscribe()
     }
 
+    fn meet(&self, peers: Option<Peers>) {
+        if let Err(error) = lock(&self.book).memory.meet(peers.as_ref()) {
+            tracing::error!(%error, "where the other agents are would be forgotten by a restart");
+        }
+        self.peers.send_if_modified(|held| {
+            let news = *held != peers;
+            *held = peers;
+            news
+        });
+    }
+
     fn learn(&self, cluster: &str, epoch: Epoch) {
         let mut book = lock(&self.book);
         if !book.witness(cluster).learn(epoch) {
@@ -148,6 +150,7 @@ impl Keeper {
 
     /// The host's answer to what was asked at `asked`.
     fn take(&self, asked: Millis, renewed: Renewed) {
+        self.meet(renewed.peers);
         for leader in &renewed.clusters {
             self.learn(&leader.cluster, leader.epoch);
         }
@@ -174,6 +177,13 @@ impl Keeper {
             led.until = led.until.max(Some(lease::until(asked)));
         }
         self.tell(&book);
+    }
+
+    /// The enforcer should have ended a primary by now, and has not said so.
+    fn is_overdue(&self) -> bool {
+        let (book, now) = (lock(&self.book), since_boot());
+        let over = |led: &&Led| led.guarded && led.until.is_some_and(|until| until <= now);
+        book.led.values().filter(over).any(|led| self.holds_primary(led))
     }
 
     fn holds_primary(&self, led: &Led) -> bool {
@@ -267,6 +277,21 @@ async fn ask_others(keeper: Arc<Keeper>) -> Infallible {
             let asked = since_boot();
             let confirmed = |at: usize| keeper.extend(&due[at].0, due[at].1, asked);
             peers::round(&keeper.name, &peers, &due, confirmed).await;
+        }
+    }
+}
+
+/// An enforcer that hangs ends no primary; its own death does. After a freeze it has to be given a moment.
+async fn watch_enforcer(keeper: Arc<Keeper>) -> Infallible {
+    let mut overdue = 0;
+    loop {
+        sleep(LOOK).await;
+        overdue = if keeper.is_overdue() { overdue + 1 } else { 0 };
+        if overdue == OVERDUE {
+            tracing::error!(
+                "the enforcer has not ended a primary whose lease is over; it is killed, and its databases with it"
+            );
+            enforced::kill_enforcer();
         }
     }
 }

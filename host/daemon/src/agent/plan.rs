@@ -73,7 +73,6 @@ async fn apply(agent: &Agent, plan: Plan, code: HashMap<String, Bytes>) {
         commands = commands.len(),
         "works by a new plan"
     );
-    agent.leases.meet(plan.peers);
     agent.prober.set_targets(plan.targets);
     agent.plan.send_replace(Applied {
         version: Some(plan.version),

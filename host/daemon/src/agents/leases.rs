@@ -128,7 +128,7 @@ impl Leases {
         let clusters = roster.clusters.iter().map(leader).collect();
         drop(book);
         self.heard.send_modify(|count| *count += 1);
-        Renewed { clusters }
+        Renewed { clusters, peers: member.peers.clone() }
     }
 
     /// When the last lease of an older epoch has ended, once enough agents have acknowledged.

@@ -46,7 +46,7 @@ pub fn probe_limits(slot: &str, limits: &Value, targets: &[Target]) -> Value {
 }
 
 /// The plan of the agent that stands at this vantage point.
-pub(super) fn of_agent(fleet: &Fleet, vantage: VantageId, slots: &BTreeMap<String, SlotPlan>, key: &[u8]) -> Plan {
+pub(super) fn of_agent(fleet: &Fleet, vantage: VantageId, slots: &BTreeMap<String, SlotPlan>) -> Plan {
     let targets = targets(fleet, vantage);
     let needed = slots.iter().filter(|(slot, _)| targets.iter().any(|target| *target.slot == ***slot));
     let sized = needed.map(|(name, slot)| {
@@ -58,7 +58,6 @@ pub(super) fn of_agent(fleet: &Fleet, vantage: VantageId, slots: &BTreeMap<Strin
         slots: sized.collect(),
         commands: commands(fleet, vantage),
         control_targets: fleet.vantages[vantage.at()].control_targets.clone(),
-        peers: peers(fleet, vantage, key),
         targets,
     };
     plan.version = version(&plan);
@@ -66,7 +65,7 @@ pub(super) fn of_agent(fleet: &Fleet, vantage: VantageId, slots: &BTreeMap<Strin
 }
 
 /// The other agents, if there is a cluster whose leases they are asked about.
-fn peers(fleet: &Fleet, vantage: VantageId, key: &[u8]) -> Option<Peers> {
+pub(super) fn peers(fleet: &Fleet, vantage: VantageId, key: &[u8]) -> Option<Peers> {
     let agents: Vec<&Vantage> = fleet.vantages.iter().filter(|vantage| vantage.token.is_some()).collect();
     let own = &fleet.vantages[vantage.at()];
     let others = agents.iter().filter(|other| other.name != own.name);

@@ -137,9 +137,6 @@ pub struct Plan {
     pub commands: BTreeMap<String, CommandPlan>,
     /// `tcp://ADDRESS:PORT`: reaching one of them shows that the agent is not itself cut off.
     pub control_targets: Vec<String>,
-    /// Where the other agents are, for what they ask each other while no host answers; none = nobody asks.
-    #[serde(default)]
-    pub peers: Option<Peers>,
 }
 
 /// How agents ask each other.
@@ -172,6 +169,8 @@ pub struct Renewal {
 pub struct Renewed {
     /// Every cluster.
     pub clusters: Vec<Leader>,
+    /// Where the other agents are, for what they ask each other while no host answers; none = nobody asks.
+    pub peers: Option<Peers>,
 }
 
 /// Who leads a cluster.

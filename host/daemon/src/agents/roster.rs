@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::installed::{Installed, own_vantage};
 use super::post::Post;
-use super::protocol::Plan;
+use super::protocol::{Peers, Plan};
 use super::{AgentView, plan};
 use crate::commands::Declared;
 
@@ -52,6 +52,7 @@ pub(super) struct Member {
     token: Option<[u8; 32]>,
     pub(super) plan: Arc<watch::Sender<Arc<Plan>>>,
     pub(super) post: Arc<Post>,
+    pub(super) peers: Option<Peers>,
 }
 
 impl Roster {
@@ -116,7 +117,7 @@ impl Member {
     fn new(installed: &Installed, key: &[u8], id: VantageId, vantage: &Vantage, before: &Roster) -> Result<Member> {
         let installation = &installed.installation;
         let slots = installed.rollouts.of_domain(&vantage.failure_domain, &installation.slots);
-        let plan = Arc::new(plan::of_agent(&installation.fleet, id, &slots, key));
+        let plan = Arc::new(plan::of_agent(&installation.fleet, id, &slots));
         Declared::all(&plan.commands).with_context(|| format!("commands of agent {}", vantage.name))?;
         let old = before.members.iter().find(|member| *member.name == *vantage.name);
         let sender = match old {
@@ -142,6 +143,7 @@ impl Member {
                 .transpose()?,
             plan: sender,
             post: old.map(|old| old.post.clone()).unwrap_or_default(),
+            peers: plan::peers(&installation.fleet, id, key),
         })
     }
 

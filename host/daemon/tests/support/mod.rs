@@ -17,30 +17,30 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tidegate::node::processes::{self, Process};
 
-pub const BIN: &str = "/usr/lib/postgresql/15/bin";
+pub(crate) const BIN: &str = "/usr/lib/postgresql/15/bin";
 /// A busy machine is no fault.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test.
-pub fn tidegate() -> Command {
+pub(crate) fn tidegate() -> Command {
     Command::new(env!("CARGO_BIN_EXE_tidegate"))
 }
 
 /// A directory whose nodes are ended with it.
-pub struct Place {
-    pub directory: TempDir,
+pub(crate) struct Place {
+    pub(crate) directory: TempDir,
 }
 
 /// One node.
 #[derive(Clone)]
-pub struct Server {
-    pub name: String,
-    pub data: PathBuf,
-    pub port: u16,
+pub(crate) struct Server {
+    pub(crate) name: String,
+    pub(crate) data: PathBuf,
+    pub(crate) port: u16,
 }
 
 impl Place {
-    pub fn new() -> Place {
+    pub(crate) fn new() -> Place {
         assert!(geteuid().is_root(), "this test makes namespaces and changes users: run it as root");
         assert!(Path::new(BIN).exists(), "this test needs PostgreSQL: apt-get install postgresql-15");
         let directory = tempfile::tempdir().unwrap();
@@ -49,7 +49,7 @@ impl Place {
     }
 
     /// A fresh primary that runs nowhere yet; `settings` are lines of its postgresql.conf.
-    pub fn server(&self, name: &str, settings: &str) -> Server {
+    pub(crate) fn server(&self, name: &str, settings: &str) -> Server {
         let data = self.directory.path().join(name);
         as_postgres(&format!("{BIN}/initdb"), &["-D", path(&data), "-A", "trust", "-N", "-U", "postgres"]);
         let server = Server { name: name.into(), data, port: free_port() };
@@ -58,7 +58,7 @@ impl Place {
     }
 
     /// A standby of `primary`, which runs.
-    pub fn standby(&self, name: &str, primary: &Server) -> Server {
+    pub(crate) fn standby(&self, name: &str, primary: &Server) -> Server {
         let data = self.directory.path().join(name);
         let port = primary.port.to_string();
         let arguments = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-D", path(&data), "-c", "fast", "-R"];
@@ -92,33 +92,33 @@ impl Server {
     }
 
     /// `tidegate node …` for it.
-    pub fn node(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn node(&self, arguments: &[&str]) -> Output {
         let (verb, rest) = arguments.split_first().unwrap();
         tidegate().args(["node", verb, "--data", path(&self.data)]).args(rest).output().unwrap()
     }
 
     /// The JSON object that it prints, once it says that it is so.
     #[track_caller]
-    pub fn does(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn does(&self, arguments: &[&str]) -> Value {
         let output = self.node(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output));
         last_line(&output)
     }
 
-    pub fn stop(&self, mode: &str) -> Value {
+    pub(crate) fn stop(&self, mode: &str) -> Value {
         self.does(&["stop", "--mode", mode])
     }
 
-    pub fn start(&self, role: &str) {
+    pub(crate) fn start(&self, role: &str) {
         self.does(&["start", "--role", role]);
     }
 
-    pub fn follow(&self, verb: &str, primary: &Server) -> Output {
+    pub(crate) fn follow(&self, verb: &str, primary: &Server) -> Output {
         let address = format!("127.0.0.1:{}", primary.port);
         self.node(&[verb, "--primary", &address, "--user", "postgres", "--name", &self.name])
     }
 
-    pub fn sql(&self, statement: &str) -> Option<String> {
+    pub(crate) fn sql(&self, statement: &str) -> Option<String> {
         let port = self.port.to_string();
         let mut psql = Command::new(format!("{BIN}/psql"));
         psql.args(["-XAtq", "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-d", "postgres", "-c", statement]);
@@ -127,34 +127,34 @@ impl Server {
     }
 
     /// It takes a write and says so.
-    pub fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         self.sql("create table if not exists t (n int); insert into t values (1)").is_some()
     }
 
-    pub fn is_standby(&self) -> bool {
+    pub(crate) fn is_standby(&self) -> bool {
         self.sql("select pg_is_in_recovery()").as_deref() == Some("t")
     }
 
-    pub fn processes(&self) -> Vec<Process> {
+    pub(crate) fn processes(&self) -> Vec<Process> {
         processes::of(&self.data).unwrap()
     }
 
-    pub fn postmaster(&self) -> Option<i32> {
+    pub(crate) fn postmaster(&self) -> Option<i32> {
         processes::postmaster(&self.processes()).map(|process| process.pid)
     }
 
-    pub fn is_barred(&self) -> bool {
+    pub(crate) fn is_barred(&self) -> bool {
         self.data.join("standby.signal").exists()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.data.join("start.log")).unwrap_or_default()
     }
 }
 
 /// Waits for a condition; says what was waited for if it does not come.
 #[track_caller]
-pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not come about");
@@ -162,34 +162,34 @@ pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-pub fn send(pid: i32, signal: Signal) {
+pub(crate) fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).unwrap();
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-pub fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-pub fn last_line(output: &Output) -> Value {
+pub(crate) fn last_line(output: &Output) -> Value {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     serde_json::from_str(printed.lines().last().unwrap_or_default()).unwrap()
 }
 
-pub fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// To the user that servers run as.
-pub fn give(path: &Path) {
+pub(crate) fn give(path: &Path) {
     let user = User::from_name("postgres").unwrap().expect("PostgreSQL's package makes its user");
     chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
 }
 
-pub fn as_postgres(program: &str, arguments: &[&str]) {
+pub(crate) fn as_postgres(program: &str, arguments: &[&str]) {
     let mut command = Command::new("runuser");
     command.args(["-u", "postgres", "--", program]).args(arguments).current_dir("/").stdin(Stdio::null());
     let output = command.output().unwrap();
