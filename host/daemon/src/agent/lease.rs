@@ -102,6 +102,7 @@ impl Keeper {
 
     /// What the enforcer says; the first time also what the process before this one had told it.
     pub(super) fn hear(&self, holds: Holds) {
+        tracing::debug!(?holds, "the enforcer says");
         let first = self.holds.borrow().is_none();
         if first {
             let mut book = lock(&self.book);
@@ -188,8 +189,9 @@ impl Keeper {
 
     fn holds_primary(&self, led: &Led) -> bool {
         let holds = self.holds.borrow();
-        let runs =
-            |held: &Held| held.running && held.cluster == led.cluster && Some(&held.node) == led.primary.as_ref();
+        let runs = |held: &Held| {
+            held.running && !held.barred && held.cluster == led.cluster && Some(&held.node) == led.primary.as_ref()
+        };
         holds.as_ref().is_some_and(|holds| holds.holds.iter().any(runs))
     }
 
