@@ -105,7 +105,11 @@ pub enum Command {
     /// Stand at a site: look from there, and run the commands declared for it.
     Agent(processes::Agent),
     /// Stop, start and rejoin a PostgreSQL node on this machine: what a site's commands are made of.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tidegate node status --data /var/lib/postgresql/15/main\n  \
+                      tidegate node stop --data /var/lib/postgresql/15/main --mode fast"
+    )]
     Node(node::NodeDo),
     /// Run the embedded name server.
     Nameserver(processes::NameserverOf),

@@ -1,6 +1,8 @@
 //! `tidegate node` on real PostgreSQL: what is stopped is stopped for certain, what is barred takes no write, and a node that has
 //! parted from its primary comes back.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail with it")]
+
 mod support;
 
 use nix::sys::signal::Signal;
@@ -8,14 +10,18 @@ use serde_json::json;
 use support::{Place, Server, await_that, last_line, send, text};
 
 fn primary(place: &Place) -> Server {
-    let server = place.server("a", "");
+    primary_with(place, "")
+}
+
+fn primary_with(place: &Place, settings: &str) -> Server {
+    let server = place.server("a", settings);
     server.start("primary");
     server
 }
 
 /// A promoted standby, and the old primary with rows that never reached it.
-fn parted(place: &Place) -> (Server, Server) {
-    let old = primary(place);
+fn parted(place: &Place, settings: &str) -> (Server, Server) {
+    let old = primary_with(place, settings);
     let new = place.standby("b", &old);
     new.start("standby");
     await_that("streaming", || old.sql("select count(*) from pg_stat_replication").as_deref() == Some("1"));
@@ -104,7 +110,7 @@ fn a_hung_server_is_killed_when_its_time_is_over() {
 #[test]
 fn a_node_that_missed_nothing_streams_again() {
     let place = Place::new();
-    let (a, _) = (primary(&place), ());
+    let a = primary(&place);
     let b = place.standby("b", &a);
     b.start("standby");
     await_that("streaming", || a.sql("select count(*) from pg_stat_replication").as_deref() == Some("1"));
@@ -121,7 +127,7 @@ fn a_node_that_missed_nothing_streams_again() {
 #[test]
 fn a_node_whose_log_parted_is_rewound_and_keeps_its_own_settings() {
     let place = Place::new();
-    let (old, new) = parted(&place);
+    let (old, new) = parted(&place, "");
     let output = old.follow("rejoin", &new);
     assert!(output.status.success(), "{}\n{}", text(&output), old.log());
     assert_eq!(last_line(&output), json!({"running": true, "role": "standby", "how": "rewound"}));
@@ -134,7 +140,7 @@ fn a_node_whose_log_parted_is_rewound_and_keeps_its_own_settings() {
 #[test]
 fn a_node_is_rebuilt_with_its_own_settings() {
     let place = Place::new();
-    let (old, new) = parted(&place);
+    let (old, new) = parted(&place, "");
     let output = old.follow("rebuild", &new);
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(last_line(&output), json!({"running": true, "role": "standby", "how": "rebuilt"}));
@@ -161,10 +167,7 @@ fn refuses_to_follow_a_stranger_or_nobody_and_changes_nothing() {
 #[test]
 fn says_that_a_node_without_hints_cannot_be_rewound() {
     let place = Place::new();
-    let (old, new) = parted(&place);
-    let config = old.data.join("postgresql.conf");
-    let text_before = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, text_before + "wal_log_hints=off\n").unwrap();
+    let (old, new) = parted(&place, "wal_log_hints=off");
     let output = old.follow("rejoin", &new);
     assert!(!output.status.success() && text(&output).contains("wal_log_hints"), "{}", text(&output));
     assert!(old.is_barred() && old.processes().is_empty());

@@ -2,7 +2,7 @@
 //!
 //! The last line on standard output is one JSON object, and the exit code is 0 only if what was asked for is so.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
-use crate::cli::reach;
 use crate::node::conninfo::Primary;
 use crate::node::rejoin::Followed;
 use crate::node::start::Role;
@@ -171,7 +170,7 @@ impl Follow {
             port,
             user: self.user.clone(),
             database: self.database.clone(),
-            password: self.password_file.as_deref().map(reach::token).transpose()?,
+            password: self.password_file.as_deref().map(password).transpose()?,
             name: self.name.clone(),
             tls,
         })
@@ -205,4 +204,10 @@ fn tell(console: &Console, told: &impl Serialize) -> Result<Exit, Failed> {
 fn length(text: &str) -> Result<Duration, String> {
     let length = tidegate_kernel::fleet::parse_duration(text).map(Duration::from_millis);
     length.ok_or_else(|| format!("{text:?} is no length of time such as \"10s\""))
+}
+
+fn password(path: &Path) -> Result<String, Failed> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failed::usage(format!("cannot read the password: {error}")).at(path.display()))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }

@@ -92,11 +92,7 @@ pub fn init(program: &[std::ffi::OsString]) -> Result<ExitCode> {
     let child = Pid::from_raw(child.with_context(|| format!("start {}", program.display()))?.id() as i32);
     loop {
         match signals.wait().context("wait for a signal")? {
-            Signal::SIGCHLD => {
-                if reap(child)? {
-                    return Ok(ExitCode::SUCCESS);
-                }
-            }
+            Signal::SIGCHLD if reap(child)? => return Ok(ExitCode::SUCCESS),
             signal @ (Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT | Signal::SIGHUP) => {
                 let _ = kill(child, signal);
             }

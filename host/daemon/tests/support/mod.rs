@@ -158,6 +158,10 @@ pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not come about");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "what is waited for is another program's doing, which tells nobody"
+        )]
         std::thread::sleep(Duration::from_millis(5));
     }
 }
