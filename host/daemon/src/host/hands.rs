@@ -128,7 +128,8 @@ impl Hands for Tasks {
             }
             Effect::EndLease { run, cluster, epoch } => {
                 let Some(cluster) = cluster_name(&live, cluster) else { return };
-                self.spawn(None, end_lease(host, run, cluster, epoch));
+                // A run waits for it: it waits for nobody's place.
+                self.runtime.spawn(finish(host.clone(), end_lease(host, run, cluster, epoch)));
             }
             Effect::Notify { key, channel, message } => {
                 self.queue(&self.messages, move || notify(host, key, channel, message));
