@@ -266,7 +266,8 @@ async fn a_primary_that_wakes_up_after_its_lease_is_ended() {
     let begin = Instant::now();
     stage.until("the lease's end", |_| begin.elapsed() > Duration::from_millis(2 * tidegate::lease::LEASE)).await;
     assert!(!stage.server.processes().is_empty(), "frozen");
-    frozen.iter().for_each(|pid| send(*pid, Signal::SIGCONT));
+    // The database first, so that it could take a write.
+    frozen.iter().rev().for_each(|pid| send(*pid, Signal::SIGCONT));
     let awake = Instant::now();
     stage.until("the fence", Stage::is_fenced).await;
     println!("fenced {} ms after waking up", awake.elapsed().as_millis());

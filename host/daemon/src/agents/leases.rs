@@ -252,3 +252,49 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(directory: &Path) -> Leases {
+        let leases = Leases::new(std::sync::Arc::new(|| 1_000));
+        leases.keep_in(directory).unwrap();
+        leases
+    }
+
+    fn hear(leases: &Leases, holds: &[(&str, bool)]) {
+        let held = |(node, armed): &(&str, bool)| Held {
+            cluster: "orders".into(),
+            node: (*node).into(),
+            armed: *armed,
+            ..Held::default()
+        };
+        lock(&leases.book).hear("west", &holds.iter().map(held).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_leases_end_proves_nothing_without_an_armed_enforcer_and_a_restart_forgets_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let leases = opened(directory.path());
+        let refuses = |leases: &Leases, why: &str| {
+            let refused = leases.holder("orders").unwrap_err();
+            assert!(refused.contains(why), "{refused}");
+        };
+        refuses(&leases, "nobody is known");
+        leases.lead("orders", Some("a"), 1);
+        refuses(&leases, "no agent has said");
+        hear(&leases, &[("b", true)]);
+        refuses(&leases, "no agent has said");
+        hear(&leases, &[("a", false)]);
+        refuses(&leases, "not armed");
+        hear(&leases, &[("a", true)]);
+        leases.lead("orders", None, 2);
+        assert_eq!(leases.holder("orders").as_deref(), Ok("west"), "it may still hold a lease");
+        let key = leases.key().unwrap();
+        let leases = opened(directory.path());
+        assert_eq!((leases.holder("orders").as_deref(), leases.key().unwrap()), (Ok("west"), key));
+        hear(&leases, &[]);
+        refuses(&leases, "no agent has said");
+    }
+}
