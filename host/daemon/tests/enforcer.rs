@@ -26,6 +26,8 @@ struct Stage {
     server: Server,
     peers: Vec<u16>,
     synchronous: u32,
+    /// The first agent is run by root, as it has to be.
+    privileged: bool,
     host: Option<Agents>,
     /// The host's.
     clock: Clock,
@@ -51,8 +53,17 @@ impl Stage {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let started = Instant::now();
         let clock: Clock = Arc::new(move || 1_000 + started.elapsed().as_millis() as u64);
-        let mut stage =
-            Stage { clock, place, server, peers, synchronous, host: None, address, agents: BTreeMap::new() };
+        let mut stage = Stage {
+            clock,
+            place,
+            server,
+            peers,
+            synchronous,
+            privileged: true,
+            host: None,
+            address,
+            agents: BTreeMap::new(),
+        };
         stage.start_host().await;
         stage
     }
@@ -100,6 +111,9 @@ impl Stage {
         agent.args(["--state", path(&directory.join(format!("{name}.state")))]);
         if name == "a" {
             agent.arg("--hold").arg(format!("orders/a={}", path(&self.server.data)));
+        }
+        if !self.privileged {
+            support::run_by_postgres(&mut agent);
         }
         let child = agent.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.agents.insert(name, Ended(child));
@@ -341,4 +355,21 @@ fn a_stopped_enforcer_ends_its_databases_in_order() {
     assert!(stage.server.processes().is_empty());
     let status = support::last_line(&stage.server.node(&["status"]));
     assert_eq!(status["control"]["state"], "shut down");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_to_make_namespaces_it_says_that_a_lease_proves_nothing() {
+    let mut stage = Stage::start(0).await;
+    stage.privileged = false;
+    stage.server.start("primary");
+    AGENTS.into_iter().for_each(|name| stage.start_agent(name));
+    stage
+        .until("the enforcer's word", |stage| {
+            let holds = stage.host.as_ref().unwrap().holds();
+            let said = |why: &str| why.contains("CAP_SYS_ADMIN");
+            holds.iter().any(|at| at.held.running && !at.held.armed && at.held.why.as_deref().is_some_and(said))
+        })
+        .await;
+    let refused = stage.host.as_ref().unwrap().end_lease("orders", 2).await.unwrap_err();
+    assert!(refused.contains("not armed"), "{refused}");
 }

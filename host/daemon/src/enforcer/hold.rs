@@ -143,6 +143,8 @@ impl Node {
             return Ok(());
         }
         self.rule.started(since_boot());
+        // A killed server's file says that it is ready: whoever waits for this one would believe it.
+        let _ = std::fs::remove_file(data.join("postmaster.pid"));
         let programs = Programs::of(data, self.bin.as_deref())?;
         let mut arguments = owner::arguments(data, &data.join(start::LOG), &programs.path("postgres"));
         arguments.extend(["-D".into(), data.into()]);

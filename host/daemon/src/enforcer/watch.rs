@@ -43,7 +43,8 @@ struct Watch {
     signals: SignalFd,
     /// Whether the trial went well.
     tried: Result<(), String>,
-    nodes: Vec<(Node, Entrance)>,
+    /// Without a trial that went well nothing is started here, so nobody may ask for it.
+    nodes: Vec<(Node, Option<Entrance>)>,
     agent: Agent,
     told: Told,
     /// When it was told to stop.
@@ -62,7 +63,7 @@ impl Watch {
         for mut hold in options.holds {
             let data = hold.data.canonicalize();
             hold.data = data.with_context(|| format!("look for the data directory {}", hold.data.display()))?;
-            let entrance = Entrance::open(&hold.data)?;
+            let entrance = tried.is_ok().then(|| Entrance::open(&hold.data)).transpose()?;
             nodes.push((Node::new(hold, options.bin.clone()), entrance));
         }
         let agent = Agent::new(options.agent);
@@ -80,7 +81,7 @@ impl Watch {
             let write = if blocked { PollFlags::POLLOUT } else { PollFlags::empty() };
             looked.push(PollFd::new(stream.as_fd(), PollFlags::POLLIN | write));
         }
-        for (_, entrance) in &self.nodes {
+        for entrance in self.nodes.iter().filter_map(|(_, entrance)| entrance.as_ref()) {
             looked.push(PollFd::new(entrance.listener().as_fd(), PollFlags::POLLIN));
             looked.extend(entrance.streams().map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN)));
         }
@@ -102,7 +103,7 @@ impl Watch {
         }
         self.serve();
         for (node, _) in &mut self.nodes {
-            node.turn(led(&self.told, node.cluster()), self.stopping.is_none());
+            node.turn(led(&self.told, node.cluster()), self.stopping.is_none() && self.tried.is_ok());
         }
         match self.stopping {
             None => self.agent.keep(),
@@ -125,6 +126,7 @@ impl Watch {
     fn serve(&mut self) {
         let told = &self.told;
         for (node, entrance) in &mut self.nodes {
+            let Some(entrance) = entrance else { continue };
             entrance.serve(|ask| match ask {
                 Ask::Rest => {
                     node.rest();

@@ -7,6 +7,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -200,4 +201,10 @@ pub(crate) fn as_postgres(program: &str, arguments: &[&str]) {
     command.args(["-u", "postgres", "--", program]).args(arguments).current_dir("/").stdin(Stdio::null());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{program}: {}", text(&output));
+}
+
+/// Started by the user that servers run as.
+pub(crate) fn run_by_postgres(command: &mut Command) {
+    let user = User::from_name("postgres").unwrap().expect("PostgreSQL's package makes its user");
+    command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
 }
