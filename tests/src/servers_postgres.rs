@@ -63,14 +63,22 @@ struct Node {
 impl Postgres {
     /// The first name is the primary, the others stream from it, each under its own name.
     pub fn cluster(names: &[&str]) -> Result<Self> {
+        Self::cluster_with(names, "")
+    }
+
+    /// As [`Postgres::cluster`], with further lines of `postgresql.conf`.
+    pub fn cluster_with(names: &[&str], settings: &str) -> Result<Self> {
         let mut cluster = Self::prepare()?;
         for (at, name) in names.iter().enumerate() {
             let node = Node { name: (*name).to_owned(), port: free_port()?, process: None };
             cluster.nodes.push(node);
             match at {
-                0 => cluster.initialise(name)?,
+                0 => cluster.initialise(name, settings)?,
                 _ => cluster.copy(name, names[0])?,
             }
+            // The last line counts, and a copy brings the primary's along.
+            let port = format!("port = {}\n", cluster.node(name)?.port);
+            append(&cluster.data(name).join("postgresql.conf"), &port)?;
             cluster.start(name)?;
             if at == 0 {
                 let password = REPLICATION_PASSWORD.replace('\'', "''");
@@ -96,7 +104,7 @@ impl Postgres {
     pub fn start(&mut self, name: &str) -> Result<()> {
         let log = std::fs::File::options().create(true).append(true).open(self.directory.path().join("log"))?;
         let mut command = self.program("postgres");
-        command.arg("-D").arg(self.data(name)).args(["-p", &self.node(name)?.port.to_string()]);
+        command.arg("-D").arg(self.data(name));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = command.spawn().context("start postgres")?;
         self.node_mut(name)?.process = Some(process);
@@ -179,17 +187,16 @@ impl Postgres {
         Ok(Postgres { programs, owner, nodes: Vec::new(), directory })
     }
 
-    fn initialise(&self, name: &str) -> Result<()> {
+    fn initialise(&self, name: &str, more: &str) -> Result<()> {
         let secret = self.directory.path().join("password");
         std::fs::write(&secret, PASSWORD)?;
         let mut command = self.program("initdb");
         command.args(["--no-sync", "--no-instructions", "--auth=scram-sha-256", "--locale=C", "--username", USER]);
         succeed(command.arg("--pwfile").arg(&secret).arg("-D").arg(self.data(name)))?;
         let sockets = self.directory.path().display();
-        let settings = format!("{SETTINGS}listen_addresses = '127.0.0.1'\nunix_socket_directories = '{sockets}'\n");
-        let file = self.data(name).join("postgresql.conf");
-        let given = std::fs::read_to_string(&file)?;
-        std::fs::write(&file, given + &settings).context("write postgresql.conf")
+        let settings =
+            format!("{SETTINGS}listen_addresses = '127.0.0.1'\nunix_socket_directories = '{sockets}'\n{more}");
+        append(&self.data(name).join("postgresql.conf"), &settings)
     }
 
     /// A standby that follows the primary under its own name.
@@ -256,7 +263,7 @@ fn pause() {
 }
 
 /// Every process that works in a data directory: the postmaster, its backends, and orphans of either.
-fn processes(data: &Path) -> Result<Vec<Pid>> {
+pub fn processes(data: &Path) -> Result<Vec<Pid>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").context("read /proc")?.flatten() {
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
@@ -283,6 +290,11 @@ fn programs() -> Result<PathBuf> {
     let places = said.into_iter().chain(std::env::split_paths(&path)).chain(debian.into_iter().rev());
     let found = places.into_iter().find(|place| place.join("initdb").is_file() && place.join("postgres").is_file());
     found.context("PostgreSQL is not installed; type: apt-get install postgresql")
+}
+
+fn append(file: &Path, text: &str) -> Result<()> {
+    let given = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    std::fs::write(file, given + text).with_context(|| format!("write {}", file.display()))
 }
 
 fn succeed(command: &mut Command) -> Result<()> {

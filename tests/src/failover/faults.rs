@@ -1,0 +1,103 @@
+//! What happens to the primary's site, and what is done afterwards to bring it back.
+//!
+//! Knows a stage and nothing of what is measured.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+
+use super::stage::{SERVICE, Stage};
+use super::tree;
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Every process of the site dies: database, agent and enforcer.
+    Kill,
+    /// The database dies; its site's agent lives.
+    PgKill,
+    /// Every process of the site hangs, and goes on much later.
+    Hang,
+    /// The site's agent dies.
+    AgentKill,
+    /// The site's enforcer dies, and with it its database.
+    EnforcerKill,
+    /// The host dies.
+    HostKill,
+    /// A person moves the primary.
+    Switchover,
+}
+
+impl Fault {
+    /// In the order in which they are told.
+    pub const ALL: [Fault; 7] = [
+        Fault::Kill,
+        Fault::PgKill,
+        Fault::Hang,
+        Fault::AgentKill,
+        Fault::EnforcerKill,
+        Fault::HostKill,
+        Fault::Switchover,
+    ];
+
+    /// On the command line and in figures.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Kill => "kill",
+            Fault::PgKill => "pgkill",
+            Fault::Hang => "hang",
+            Fault::AgentKill => "agentkill",
+            Fault::EnforcerKill => "enforcerkill",
+            Fault::HostKill => "hostkill",
+            Fault::Switchover => "switchover",
+        }
+    }
+
+    /// Another node leads afterwards. A database that died alone may be back before.
+    pub fn moves(self) -> bool {
+        matches!(self, Fault::Kill | Fault::Hang | Fault::EnforcerKill | Fault::Switchover)
+    }
+
+    /// How long it is left alone before the site is brought back.
+    pub fn lasts(self) -> Duration {
+        match self {
+            Fault::Kill | Fault::EnforcerKill | Fault::Hang => Duration::from_secs(8),
+            Fault::HostKill => Duration::from_secs(5),
+            Fault::PgKill | Fault::AgentKill | Fault::Switchover => Duration::from_secs(2),
+        }
+    }
+
+    /// Makes it happen to the site `at`.
+    pub fn strike(self, stage: &mut Stage, at: usize) -> Result<()> {
+        match self {
+            Fault::Kill => tree::signal(&stage.site(at), Signal::SIGKILL),
+            Fault::PgKill => tree::signal(&stage.database(at)?, Signal::SIGKILL),
+            Fault::Hang => tree::signal(&stage.site(at), Signal::SIGSTOP),
+            Fault::AgentKill => tree::signal(&stage.agent(at), Signal::SIGKILL),
+            Fault::EnforcerKill => tree::signal(&stage.site(at)[..1], Signal::SIGKILL),
+            Fault::HostKill => stage.kill_host()?,
+            Fault::Switchover => {
+                let order = ["switchover", SERVICE, "--yes", "--json"];
+                stage.ask(&order).context("order the switchover").map(drop)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings back what it took.
+    pub fn heal(self, stage: &mut Stage, at: usize) -> Result<()> {
+        match self {
+            Fault::Kill | Fault::EnforcerKill => {
+                stage.bury(at)?;
+                stage.start_agent(at)
+            }
+            Fault::Hang => {
+                tree::signal(&stage.site(at), Signal::SIGCONT);
+                Ok(())
+            }
+            Fault::HostKill => stage.start_host(),
+            Fault::PgKill | Fault::AgentKill | Fault::Switchover => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! One round: a stage of its own, writers at work, a fault, and what it cost them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use tokio::time::sleep;
+
+use super::acks::{lost, outage, split_brain};
+use super::faults::Fault;
+use super::stage::{Mode, NODES, PATIENCE, Stage};
+use super::writers::{ROAMING, Writers, create_table, found};
+
+/// The writers are at work for so long before anything happens.
+const BEFORE: Duration = Duration::from_secs(3);
+/// And for so long after everything is well again.
+const AFTER: Duration = Duration::from_secs(1);
+
+/// What a round showed.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Findings {
+    /// The longest that the roaming writer went without an acknowledgement, from the fault on.
+    pub outage_s: f64,
+    /// Rows that were acknowledged, to whichever writer.
+    pub acknowledged: usize,
+    /// Of these, the ones that the primary does not have in the end.
+    pub lost_rows: usize,
+    /// From the first to the last of them, as they were acknowledged.
+    pub lost_s: f64,
+    /// What the host said beforehand that might be lost; none = it did not move, or nothing could be.
+    pub loss_bound_s: Option<f64>,
+    /// How long two nodes acknowledged.
+    pub split_brain_s: f64,
+    /// From the site's return until all standbys stream again.
+    pub rejoin_s: f64,
+    /// Another node leads.
+    pub moved: bool,
+    /// What the promotion rested on.
+    pub proof: Option<String>,
+}
+
+/// Plays it once, on a stage of its own.
+pub async fn play(binary: &Path, fault: Fault, mode: Mode) -> Result<Findings> {
+    let mut stage = Stage::start(binary, mode)?;
+    let played = on(&mut stage, fault).await;
+    played.with_context(|| format!("{} {}: {}", fault.name(), mode.name(), stage.tell()))
+}
+
+async fn on(stage: &mut Stage, fault: Fault) -> Result<Findings> {
+    let clients = stage.clients()?;
+    let before = stage.primary()?;
+    create_table(&clients[before]).await?;
+    let writers = Writers::start(&clients);
+    sleep(BEFORE).await;
+    let struck = Instant::now();
+    fault.strike(stage, before)?;
+    if fault.moves() {
+        writers.await_other(before, PATIENCE).await?;
+    }
+    sleep(fault.lasts().saturating_sub(struck.elapsed())).await;
+    let healed = Instant::now();
+    fault.heal(stage, before)?;
+    stage.await_well(NODES.len() - 1)?;
+    let rejoined = healed.elapsed();
+    sleep(AFTER).await;
+    let acks = writers.stop().await;
+    let after = stage.primary()?;
+    let rows = found(&clients[after]).await?;
+    let gone: Vec<_> = lost(&acks, &rows).collect();
+    let span = gone.iter().map(|ack| ack.at).max().zip(gone.iter().map(|ack| ack.at).min());
+    let (loss_bound_s, proof) = told(stage)?;
+    Ok(Findings {
+        outage_s: outage(&acks, ROAMING, struck).as_secs_f64(),
+        acknowledged: acks.len(),
+        lost_rows: gone.len(),
+        lost_s: span.map_or(0.0, |(last, first)| (last - first).as_secs_f64()),
+        loss_bound_s,
+        split_brain_s: split_brain(&acks).as_secs_f64(),
+        rejoin_s: rejoined.as_secs_f64(),
+        moved: before != after,
+        proof,
+    })
+}
+
+/// What the run that moved the primary said of the loss, and what it rested on.
+fn told(stage: &Stage) -> Result<(Option<f64>, Option<String>)> {
+    let runs = stage.ask(&["run", "list", "--json"])?;
+    let list = runs.as_array().cloned().or_else(|| runs["runs"].as_array().cloned()).unwrap_or_default();
+    let moved = list.iter().find(|run| matches!(run["kind"].as_str(), Some("fail-over" | "switch-over")));
+    let Some(run) = moved else { return Ok((None, None)) };
+    let name = format!("r{}", run["id"].as_u64().unwrap_or_default());
+    let shown = stage.ask(&["run", "show", &name, "--json"])?;
+    let steps = shown["steps"].as_array().cloned().unwrap_or_default();
+    let proof = steps.iter().find(|step| step["name"] == "proof").and_then(|step| step["text"].as_str());
+    let bound = shown["data"]["loss-bound"].as_f64().map(|bound| bound / 1_000.0);
+    Ok((bound, proof.and_then(|text| text.split(':').next()).map(str::to_owned)))
+}

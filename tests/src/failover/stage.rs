@@ -1,0 +1,253 @@
+//! Three sites on loopback: a database, an enforcer and an agent each, and one host; all of it real, all of it ended with the stage.
+//!
+//! Knows how things are set up, started, killed and asked; not what a round is about.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::tree;
+use crate::servers_postgres::{PASSWORD, Postgres, REPLICATION_PASSWORD, USER, wait_for};
+
+/// Sites, agents and nodes have the same names; the first is the primary, and the host stands at the last.
+pub const NODES: [&str; 3] = ["a", "b", "c"];
+/// As the example's fleet file calls the one service, and its cluster.
+pub const SERVICE: &str = "orders";
+
+/// What a crash of the machine would have to survive: nothing is spared on the disk.
+const DURABLE: &str = "fsync = on\n";
+
+/// How a commit is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Once one standby has it.
+    Synchronous,
+    /// Once the primary has it.
+    Asynchronous,
+}
+
+impl Mode {
+    /// In figures.
+    pub fn name(self) -> &'static str {
+        if self == Mode::Synchronous { "synchronous" } else { "asynchronous" }
+    }
+}
+
+/// The whole set-up.
+pub struct Stage {
+    binary: PathBuf,
+    /// The data directories; their servers run under the enforcers.
+    pub postgres: Postgres,
+    host: Option<Child>,
+    agents: [Option<Child>; 3],
+    agents_listen: u16,
+}
+
+impl Stage {
+    /// Everything up and well: the standbys stream, and the host could move the service.
+    pub fn start(binary: &Path, mode: Mode) -> Result<Stage> {
+        ensure!(nix::unistd::geteuid().is_root(), "an enforcer makes PID namespaces: run this as root");
+        let mut postgres = Postgres::cluster_with(&NODES, DURABLE)?;
+        if mode == Mode::Synchronous {
+            postgres.query("a", "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (\"b\", \"c\")'")?;
+        }
+        for node in NODES {
+            postgres.stop(node)?;
+        }
+        let agents_listen = free_port()?;
+        let mut stage =
+            Stage { binary: binary.to_owned(), postgres, host: None, agents: [None, None, None], agents_listen };
+        stage.write_files(mode)?;
+        stage.start_host()?;
+        for at in 0..NODES.len() {
+            stage.start_agent(at)?;
+        }
+        stage.node("a", &["start", "--role", "primary"])?;
+        stage.await_well(NODES.len() - 1)?;
+        Ok(stage)
+    }
+
+    /// `HOST:PORT` of each node as clients know them.
+    pub fn clients(&self) -> Result<Vec<String>> {
+        let client = |node: &&str| {
+            let address = self.postgres.address(node)?;
+            let (host, port) = address.split_once(':').context("an address has a port")?;
+            Ok(format!("host={host} port={port} user={USER} password='{PASSWORD}' dbname=postgres connect_timeout=1"))
+        };
+        NODES.iter().map(client).collect()
+    }
+
+    /// Where everything lies.
+    pub fn directory(&self) -> PathBuf {
+        self.postgres.data("a").parent().map(Path::to_owned).unwrap_or_default()
+    }
+
+    /// Starts the host.
+    pub fn start_host(&mut self) -> Result<()> {
+        let fleet = self.fleet_file();
+        let mut command = self.logged("host")?;
+        self.host = Some(command.args(["run", "--fleet"]).arg(fleet).spawn().context("start the host")?);
+        wait_for("the host answers", || Ok(self.ask(&["status", "--json"]).is_ok()))
+    }
+
+    /// Kills the host.
+    pub fn kill_host(&mut self) -> Result<()> {
+        let mut host = self.host.take().context("the host does not run")?;
+        host.kill()?;
+        host.wait().map(drop).context("wait for the host")
+    }
+
+    /// Starts a site's enforcer, and with it the agent and, if it may, the database.
+    pub fn start_agent(&mut self, at: usize) -> Result<()> {
+        let (name, directory) = (NODES[at], self.directory());
+        let mut command = self.logged(&format!("agent-{name}"))?;
+        command.args(["agent", "--site", name, "--host", &format!("127.0.0.1:{}", self.agents_listen)]);
+        command.arg("--token-file").arg(directory.join(format!("{name}.token")));
+        command.arg("--state").arg(directory.join(format!("state-{name}")));
+        command.arg("--hold").arg(format!("{SERVICE}/{name}={}", self.postgres.data(name).display()));
+        self.agents[at] = Some(command.spawn().context("start an agent")?);
+        Ok(())
+    }
+
+    /// The enforcer of a site, with everything below it: agent and database.
+    pub fn site(&self, at: usize) -> Vec<Pid> {
+        self.agents[at].as_ref().map(|enforcer| tree::below(enforcer.id())).unwrap_or_default()
+    }
+
+    /// The agent's own process, below its enforcer.
+    pub fn agent(&self, at: usize) -> Vec<Pid> {
+        let Some(enforcer) = &self.agents[at] else { return Vec::new() };
+        let below = tree::below_with(enforcer.id(), "agent");
+        below.into_iter().filter(|pid| pid.as_raw().cast_unsigned() != enforcer.id()).collect()
+    }
+
+    /// Every process of a site's database.
+    pub fn database(&self, at: usize) -> Result<Vec<Pid>> {
+        crate::servers_postgres::processes(&self.postgres.data(NODES[at]))
+    }
+
+    /// A killed enforcer is waited for, so that another can be started.
+    pub fn bury(&mut self, at: usize) -> Result<()> {
+        let mut enforcer = self.agents[at].take().context("the enforcer does not run")?;
+        enforcer.wait().map(drop).context("wait for an enforcer")
+    }
+
+    /// What `tidegate …` prints, as JSON.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self.command(arguments).output().context("ask the host")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&text).with_context(|| format!("{arguments:?} printed {text}"))
+    }
+
+    /// `tidegate node …` at a site.
+    pub fn node(&self, node: &str, arguments: &[&str]) -> Result<()> {
+        let mut command = Command::new(&self.binary);
+        let (verb, rest) = arguments.split_first().context("a verb")?;
+        command.args(["node", verb, "--data"]).arg(self.postgres.data(node)).args(rest);
+        let output = command.output().context("run tidegate node")?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Position of the node that the host holds to be the primary.
+    pub fn primary(&self) -> Result<usize> {
+        let status = self.ask(&["status", "--json"])?;
+        let service = &status["services"][0];
+        let site = service["active-site"].as_str().context("the service is somewhere")?;
+        NODES.iter().position(|node| *node == site).context("a site of the stage")
+    }
+
+    /// So many standbys stream from the primary, and nothing stands in the way of a move.
+    pub fn await_well(&self, standbys: usize) -> Result<()> {
+        wait_for("every standby streams and the service could be moved", || {
+            let primary = NODES[self.primary()?];
+            let count = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+            let status = self.ask(&["status", "--json"])?;
+            let movable = status["services"][0]["movable"]["yes"].is_string();
+            Ok(movable && self.postgres.value(primary, count)? == standbys.to_string())
+        })
+        .with_context(|| self.tell())
+    }
+
+    /// What everybody wrote last, for a round that fails.
+    pub fn tell(&self) -> String {
+        let tail = |name: &str| {
+            let text = std::fs::read_to_string(self.directory().join(format!("{name}.log"))).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            format!("== {name}\n{}\n", lines[lines.len().saturating_sub(30)..].join("\n"))
+        };
+        let status = self.command(&["status", "orders"]).output().map(|output| output.stdout).unwrap_or_default();
+        let runs = self.command(&["run", "list"]).output().map(|output| output.stdout).unwrap_or_default();
+        let pages = [status, runs].map(|page| String::from_utf8_lossy(&page).into_owned()).join("\n");
+        ["host", "agent-a", "agent-b", "agent-c"].iter().map(|name| tail(name)).collect::<String>() + &pages
+    }
+
+    /// `tidegate …` with this stage's fleet file.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).arg("--fleet").arg(self.fleet_file());
+        command
+    }
+
+    fn fleet_file(&self) -> PathBuf {
+        self.directory().join("fleet.toml")
+    }
+
+    fn logged(&self, name: &str) -> Result<Command> {
+        let file = File::options().create(true).append(true).open(self.directory().join(format!("{name}.log")))?;
+        let mut command = Command::new(&self.binary);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        Ok(command)
+    }
+
+    /// The example's fleet file, with this stage's ports and directories.
+    fn write_files(&self, mode: Mode) -> Result<()> {
+        let directory = self.directory();
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/fleets/postgres.toml");
+        let mut fleet = std::fs::read_to_string(&example).context("read the example's fleet file")?;
+        for (at, node) in NODES.iter().enumerate() {
+            fleet = fleet.replace(&format!("127.0.0.1:{}", 6_001 + at), &self.postgres.address(node)?);
+            fleet = fleet.replace(&format!("127.0.0.1:{}", 7_451 + at), &format!("127.0.0.1:{}", free_port()?));
+            std::fs::write(directory.join(format!("{node}.token")), format!("the token of agent {node}"))?;
+        }
+        fleet = fleet.replace("127.0.0.1:7441", &format!("127.0.0.1:{}", self.agents_listen));
+        fleet = fleet.replace("/srv/orders", &directory.display().to_string());
+        fleet = fleet.replace("/usr/bin/tidegate", &self.binary.display().to_string());
+        if mode == Mode::Asynchronous {
+            fleet = fleet.replace("synchronous = 1\n", "").replace("rpo = \"0s\"", "rpo = \"10s\"");
+        }
+        std::fs::write(self.fleet_file(), fleet)?;
+        std::fs::write(directory.join("password"), PASSWORD)?;
+        std::fs::write(directory.join("replication-password"), REPLICATION_PASSWORD)?;
+        Ok(())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for at in 0..NODES.len() {
+            tree::signal(&self.site(at), Signal::SIGCONT);
+            tree::signal(&self.site(at), Signal::SIGKILL);
+        }
+        let processes = self.agents.iter_mut().chain([&mut self.host]).filter_map(Option::take);
+        for mut process in processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// How long anything may take that is waited for in a round; a busy machine is no fault.
+pub const PATIENCE: Duration = Duration::from_secs(60);
