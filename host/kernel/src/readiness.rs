@@ -12,13 +12,21 @@ use crate::rules;
 use crate::state::Readiness;
 
 const CHECK_EVERY: Millis = 300_000;
+/// What stands in the way is often repaired within seconds.
+const CHECK_AGAIN: Millis = 10_000;
 
 impl Kernel {
     /// Asks now, and from then on every so often.
     pub(crate) fn check_ready(&mut self, turn: &mut Turn, id: ServiceId) {
-        let due = turn.now.mono + CHECK_EVERY + spread(id);
-        self.desk.service_timer(id, Timer::CheckReady(id), due);
+        self.check_ready_later(turn, id);
         turn.effect(Effect::CheckReady { service: id });
+    }
+
+    fn check_ready_later(&mut self, turn: &mut Turn, id: ServiceId) {
+        let readiness = self.service_state(id).and_then(|known| known.readiness.as_ref());
+        let blocked = readiness.is_some_and(|readiness| !readiness.blockers.is_empty());
+        let pause = if blocked { CHECK_AGAIN } else { CHECK_EVERY };
+        self.desk.service_timer(id, Timer::CheckReady(id), turn.now.mono + pause + spread(id));
     }
 
     /// The answer; only a new one is news.
@@ -40,6 +48,7 @@ impl Kernel {
         self.tell_readiness(&mut turn, id, before.is_some_and(|codes| !codes.is_empty()), &blockers);
         let readiness = Readiness { blockers, since: now };
         self.set(&mut turn, rules::READINESS, Change::Ready { service: service.clone(), readiness });
+        self.check_ready_later(&mut turn, id);
         turn.finish(|| Cause::ReadyChecked { service }, effects);
     }
 

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -168,6 +169,7 @@ impl Stage {
     /// So many standbys stream from the primary, and nothing stands in the way of a move.
     pub fn await_well(&self, standbys: usize) -> Result<()> {
         wait_for("every standby streams and the service could be moved", || {
+            self.ask(&["ready", SERVICE, "--json"])?;
             let primary = NODES[self.primary()?];
             let count = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
             let status = self.ask(&["status", "--json"])?;
@@ -216,7 +218,7 @@ impl Stage {
         for (at, node) in NODES.iter().enumerate() {
             fleet = fleet.replace(&format!("127.0.0.1:{}", 6_001 + at), &self.postgres.address(node)?);
             fleet = fleet.replace(&format!("127.0.0.1:{}", 7_451 + at), &format!("127.0.0.1:{}", free_port()?));
-            std::fs::write(directory.join(format!("{node}.token")), format!("the token of agent {node}"))?;
+            secret(&directory.join(format!("{node}.token")), &format!("the token of agent {node}"))?;
         }
         fleet = fleet.replace("127.0.0.1:7441", &format!("127.0.0.1:{}", self.agents_listen));
         fleet = fleet.replace("/srv/orders", &directory.display().to_string());
@@ -225,9 +227,8 @@ impl Stage {
             fleet = fleet.replace("synchronous = 1\n", "").replace("rpo = \"0s\"", "rpo = \"10s\"");
         }
         std::fs::write(self.fleet_file(), fleet)?;
-        std::fs::write(directory.join("password"), PASSWORD)?;
-        std::fs::write(directory.join("replication-password"), REPLICATION_PASSWORD)?;
-        Ok(())
+        secret(&directory.join("password"), PASSWORD)?;
+        secret(&directory.join("replication-password"), REPLICATION_PASSWORD)
     }
 }
 
@@ -243,6 +244,12 @@ impl Drop for Stage {
             let _ = process.wait();
         }
     }
+}
+
+/// What the host warns of if others can read it.
+fn secret(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).context("keep a secret")
 }
 
 fn free_port() -> Result<u16> {
