@@ -16,7 +16,7 @@ use wasip2::sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4
 use wasip2::sockets::tcp::TcpSocket;
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 
-use tls::wasi::tls::types::{ClientConnection, ClientHandshake};
+use tls::wasi::tls::types::{ClientConnection, ClientHandshake, FutureClientStreams};
 
 mod tls {
     //! What `wasi:tls` is in Rust, with WASI's own streams.
@@ -45,6 +45,14 @@ pub struct Connection {
     tls: Option<Session>,
     _socket: TcpSocket,
     timeout: Duration,
+}
+
+/// A handshake under way: for who has others to talk to meanwhile.
+#[derive(Debug)]
+pub struct Handshake {
+    streams: FutureClientStreams,
+    server_name: String,
+    socket: TcpSocket,
 }
 
 /// Says goodbye when it is dropped, so that the other side can tell the end from a cut.
@@ -76,25 +84,18 @@ impl Connection {
 
     /// Goes on in TLS; the certificate has to be valid for this name or address.
     pub fn secure(self, server_name: &str) -> Result<Self> {
-        let Connection { input, output, tls, _socket, timeout } = self;
+        let timeout = self.timeout;
+        self.begin_secure(server_name)?.go_on(timeout)?.map_err(|_| Error::from(ErrorKind::TimedOut))
+    }
+
+    /// As [`secure`](Self::secure), waiting for nothing yet.
+    pub fn begin_secure(self, server_name: &str) -> Result<Handshake> {
+        let Connection { input, output, tls, _socket: socket, .. } = self;
         if tls.is_some() {
             return Err(Error::new(ErrorKind::InvalidInput, "the connection is in TLS already"));
         }
         let streams = ClientHandshake::finish(ClientHandshake::new(server_name, input, output));
-        loop {
-            match streams.get() {
-                None => wait(&streams.subscribe(), timeout)?,
-                Some(Ok(Ok((connection, input, output)))) => {
-                    let tls = Some(Session(connection));
-                    return Ok(Connection { input, output, tls, _socket, timeout });
-                }
-                Some(Ok(Err(error))) => {
-                    let text = format!("no TLS with {server_name}: {}", error.to_debug_string());
-                    return Err(Error::new(ErrorKind::InvalidData, text));
-                }
-                Some(Err(())) => return Err(Error::other("the host gave the streams away already")),
-            }
-        }
+        Ok(Handshake { streams, server_name: server_name.to_owned(), socket })
     }
 
     /// How much can be written now; none while a flush is under way.
@@ -103,6 +104,29 @@ impl Connection {
             match self.output.check_write().map_err(|error| broken(&error))? {
                 0 => wait(&self.output.subscribe(), self.timeout)?,
                 room => return Ok(usize::try_from(room).unwrap_or(usize::MAX)),
+            }
+        }
+    }
+}
+
+impl Handshake {
+    /// Waits that long: the connection in TLS, with that as its timeout, or the handshake, which needs more time.
+    pub fn go_on(self, timeout: Duration) -> Result<std::result::Result<Connection, Self>> {
+        loop {
+            match self.streams.get() {
+                None => match wait(&self.streams.subscribe(), timeout) {
+                    Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Err(self)),
+                    waited => waited?,
+                },
+                Some(Ok(Ok((connection, input, output)))) => {
+                    let tls = Some(Session(connection));
+                    return Ok(Ok(Connection { input, output, tls, _socket: self.socket, timeout }));
+                }
+                Some(Ok(Err(error))) => {
+                    let text = format!("no TLS with {}: {}", self.server_name, error.to_debug_string());
+                    return Err(Error::new(ErrorKind::InvalidData, text));
+                }
+                Some(Err(())) => return Err(Error::other("the host gave the streams away already")),
             }
         }
     }
