@@ -2,8 +2,9 @@
 //!
 //! Knows how to start, kill, hang and ask them; not what they are tested for.
 
+use std::fs::Permissions;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use replication_postgres::connection::Connection;
-use replication_postgres::settings::Tls;
+use replication_postgres::settings::Place;
 use replication_postgres::wire::{Access, Query, Row};
 use tempfile::TempDir;
 
@@ -45,12 +46,24 @@ hot_standby_feedback = on
 logging_collector = off
 ";
 
+/// What servers show to whoever wants TLS, PEM; standbys hold each other against the same authority.
+pub struct Shown {
+    /// The server's certificate.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+    /// The authority.
+    pub root: String,
+}
+
 /// One primary and its standbys, all stopped when it is dropped.
 pub struct Postgres {
     programs: PathBuf,
     /// Whom the servers run as, if not us: they refuse to run as root.
     owner: Option<User>,
     nodes: Vec<Node>,
+    /// Written into the configuration beside [`SETTINGS`].
+    extra: String,
     directory: TempDir,
 }
 
@@ -69,11 +82,34 @@ impl Postgres {
     /// As [`Postgres::cluster`], with further lines of `postgresql.conf`.
     pub fn cluster_with(names: &[&str], settings: &str) -> Result<Self> {
         let mut cluster = Self::prepare()?;
+        settings.clone_into(&mut cluster.extra);
+        cluster.with_nodes(names)
+    }
+
+    /// As `cluster`; its servers take TLS.
+    pub fn secured(names: &[&str], shown: &Shown) -> Result<Self> {
+        let mut cluster = Self::prepare()?;
+        cluster.write_private("server.key", &shown.key)?;
+        cluster.write_private("root.pem", &shown.root)?;
+        cluster.write_private("server.pem", &shown.certificate)?;
+        let file = |name: &str| cluster.directory.path().join(name).display().to_string();
+        let (certificate, key) = (file("server.pem"), file("server.key"));
+        cluster.extra = format!("ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'\n");
+        cluster.with_nodes(names)
+    }
+
+    /// File with the authority of a cluster in TLS.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().join("root.pem")
+    }
+
+    fn with_nodes(self, names: &[&str]) -> Result<Self> {
+        let mut cluster = self;
         for (at, name) in names.iter().enumerate() {
             let node = Node { name: (*name).to_owned(), port: free_port()?, process: None };
             cluster.nodes.push(node);
             match at {
-                0 => cluster.initialise(name, settings)?,
+                0 => cluster.initialise(name)?,
                 _ => cluster.copy(name, names[0])?,
             }
             // The last line counts, and a copy brings the primary's along.
@@ -144,7 +180,8 @@ impl Postgres {
     pub fn query(&self, name: &str, text: &str) -> Result<Vec<Row>> {
         let access =
             Access { user: USER.to_owned(), password: Some(PASSWORD.to_owned()), database: "postgres".to_owned() };
-        let connection = Connection::open(&self.address(name)?, Tls::Disable, &access, Duration::from_secs(5));
+        let place = Place { address: self.address(name)?, certified: None };
+        let connection = Connection::open(&place, &access, Duration::from_secs(5));
         let answer =
             connection.and_then(|mut connection| connection.ask(Query::Simple(text), Instant::now() + PATIENCE));
         answer.map_err(|trouble| anyhow::anyhow!("{name}: {trouble}: {text}"))
@@ -184,19 +221,30 @@ impl Postgres {
         if let Some(owner) = &owner {
             chown(directory.path(), Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
         }
-        Ok(Postgres { programs, owner, nodes: Vec::new(), directory })
+        Ok(Postgres { programs, owner, nodes: Vec::new(), extra: String::new(), directory })
     }
 
-    fn initialise(&self, name: &str, more: &str) -> Result<()> {
+    /// A server takes no key that others could read.
+    fn write_private(&self, name: &str, text: &str) -> Result<()> {
+        let file = self.directory.path().join(name);
+        std::fs::write(&file, text).with_context(|| format!("write {name}"))?;
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600))?;
+        match &self.owner {
+            Some(owner) => Ok(chown(&file, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?),
+            None => Ok(()),
+        }
+    }
+
+    fn initialise(&self, name: &str) -> Result<()> {
         let secret = self.directory.path().join("password");
         std::fs::write(&secret, PASSWORD)?;
         let mut command = self.program("initdb");
         command.args(["--no-sync", "--no-instructions", "--auth=scram-sha-256", "--locale=C", "--username", USER]);
         succeed(command.arg("--pwfile").arg(&secret).arg("-D").arg(self.data(name)))?;
         let sockets = self.directory.path().display();
-        let settings =
-            format!("{SETTINGS}listen_addresses = '127.0.0.1'\nunix_socket_directories = '{sockets}'\n{more}");
-        append(&self.data(name).join("postgresql.conf"), &settings)
+        // What is said last counts.
+        let own = format!("listen_addresses = '127.0.0.1'\nunix_socket_directories = '{sockets}'\n");
+        append(&self.data(name).join("postgresql.conf"), &format!("{SETTINGS}{own}{}", self.extra))
     }
 
     /// A standby that follows the primary under its own name.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use postgres_protocol::message::backend::Message;
 
-use crate::settings::Tls;
+use crate::settings::Place;
 use crate::transport::{self, Stream};
 use crate::trouble::Trouble;
 use crate::wire::{Access, Answer, Login, Query, Row};
@@ -36,8 +36,8 @@ enum State {
 
 impl Connection {
     /// Connects and begins to log in.
-    pub fn open(address: &str, tls: Tls, access: &Access, patience: Duration) -> Result<Self, Trouble> {
-        let stream = transport::open(address, tls, patience)?;
+    pub fn open(place: &Place, access: &Access, patience: Duration) -> Result<Self, Trouble> {
+        let stream = transport::open(place, patience)?;
         let mut out = BytesMut::new();
         let login = Box::new(Login::start(access.clone(), &mut out)?);
         let state = State::LoggingIn(login, BytesMut::new());
@@ -90,6 +90,11 @@ impl Connection {
         matches!(self.state, State::Idle)
     }
 
+    /// Whether the question that was sent has not gone out yet.
+    pub fn is_logging_in(&self) -> bool {
+        matches!(self.state, State::LoggingIn(..))
+    }
+
     fn digest(&mut self) -> Result<Option<Outcome>, Trouble> {
         while let Some(message) = self.next_message()? {
             match &mut self.state {
@@ -138,6 +143,7 @@ impl Connection {
 
     fn write(&mut self, bytes: &[u8], patience: Duration) -> Result<(), Trouble> {
         let sent = self.stream.set_patience(patience).and_then(|()| self.stream.write_all(bytes));
+        let sent = sent.and_then(|()| self.stream.flush());
         sent.map_err(|error| Trouble::from_io(&error))
     }
 

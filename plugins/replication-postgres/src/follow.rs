@@ -7,7 +7,7 @@ use tidegate_sdk::Failure;
 use crate::commands;
 use crate::hand::Hand;
 use crate::look::Look;
-use crate::names::{Left, conninfo, position_text};
+use crate::names::{Left, position_text};
 use crate::settings::Node;
 use crate::wire::Query;
 
@@ -126,7 +126,7 @@ fn run(
 
 /// Points it there; whether log comes in from there in time, and the primary knows it by its name.
 fn follow(hand: &Hand<'_>, node: &str, primary: &Node, patience: Duration) -> Result<bool, Failure> {
-    let Some((host, port)) = primary.host_and_port() else { return Ok(false) };
+    let Some((host, port)) = hand.cluster.declaration.called_by_standbys(primary) else { return Ok(false) };
     point(hand, node, primary)?;
     let Ok(lead) = hand.look(&primary.name) else { return Ok(false) };
     let streams = |look: &Look| look.streams_from(host, port) && look.timeline == lead.timeline;
@@ -152,13 +152,9 @@ fn point(hand: &Hand<'_>, node: &str, to: &Node) -> Result<(), Failure> {
 fn wanted(hand: &Hand<'_>, node: &str, to: &Node) -> Result<String, Failure> {
     let declared = &hand.cluster.declaration;
     let password = declared.replication_password.as_deref().map(|name| hand.host.secret(name)).transpose()?;
-    let (host, port) =
-        to.host_and_port().ok_or_else(|| Failure::Invalid(format!("{} is not HOST:PORT", to.address)))?;
-    let port = port.to_string();
-    let mut parts = vec![("host", host), ("port", port.as_str()), ("user", declared.replication_user())];
-    parts.extend(password.as_deref().map(|password| ("password", password)));
-    parts.push(("application_name", node));
-    Ok(conninfo(&parts))
+    declared
+        .conninfo(node, to, password.as_deref())
+        .ok_or_else(|| Failure::Invalid(format!("{} is not HOST:PORT", to.address)))
 }
 
 fn has_all(look: &Look, goal: &Look) -> bool {

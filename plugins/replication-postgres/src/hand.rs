@@ -41,7 +41,8 @@ pub struct Hand<'a> {
 impl Watched {
     /// Nothing is connected yet.
     pub fn new(name: &str, declaration: Declaration) -> Self {
-        let sessions = declaration.nodes.iter().map(|node| Session::new(&node.name, &node.address)).collect();
+        let session = |node: &Node| Session::new(&node.name, declaration.place(node));
+        let sessions = declaration.nodes.iter().map(session).collect();
         Watched { name: name.to_owned(), declaration, sessions: RefCell::new(sessions) }
     }
 
@@ -50,7 +51,7 @@ impl Watched {
         let declared = &self.declaration;
         let password = declared.password.as_deref().map(|name| host.secret(name)).transpose()?;
         let access = Access { user: declared.user.clone(), password, database: declared.database.clone() };
-        Ok(Dial { access, tls: declared.tls() })
+        Ok(Dial { access })
     }
 
     /// The node of that name, and its place.

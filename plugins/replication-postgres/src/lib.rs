@@ -13,6 +13,7 @@ pub mod names;
 pub mod promote;
 pub mod pulse;
 pub mod ready;
+pub mod secured;
 pub mod sessions;
 pub mod settings;
 pub mod topology;
@@ -66,7 +67,7 @@ impl Replication for ReplicationPostgres {
         for (at, (session, seen)) in sessions.iter_mut().zip(&mut seen).enumerate() {
             let writes = Some(at) == primary && seen.look.as_ref().is_ok_and(|look| !look.read_only);
             if writes {
-                seen.write_failed = session.pulse.beat(&session.address, &dial);
+                seen.write_failed = session.pulse.beat(&session.place, &dial);
             } else {
                 session.pulse.stop();
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::connection::Connection;
 use crate::look::WRITE;
 use crate::sessions::Dial;
+use crate::settings::Place;
 use crate::trouble::Trouble;
 use crate::wire::Query;
 
@@ -17,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// A write that is not confirmed after that long has failed.
 const OVERDUE: Duration = Duration::from_secs(2);
 
-/// For connecting, and for a look whether there is an answer.
+/// For connecting, and for each look on the way to being logged in.
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// The state of the writes through one node.
@@ -32,13 +33,13 @@ pub struct Pulse {
 
 impl Pulse {
     /// Hears what came of the last write, and sends the next when it is due; why the last one failed, if it did.
-    pub fn beat(&mut self, address: &str, dial: &Dial) -> Option<String> {
+    pub fn beat(&mut self, place: &Place, dial: &Dial) -> Option<String> {
         if self.outstanding {
             self.hear();
         }
         let due = self.sent.is_none_or(|at| at.elapsed() >= INTERVAL);
         if !self.outstanding && due {
-            self.send(address, dial);
+            self.send(place, dial);
         }
         self.failed.clone()
     }
@@ -51,7 +52,9 @@ impl Pulse {
     fn hear(&mut self) {
         let Some(connection) = &mut self.connection else { return self.conclude(None) };
         let waited = self.sent.map(|at| at.elapsed()).unwrap_or_default();
-        match connection.poll(Duration::ZERO) {
+        // To log in takes several answers, and looks may be far between.
+        let patience = if connection.is_logging_in() { GLANCE } else { Duration::ZERO };
+        match connection.poll(patience) {
             Some(Ok(_)) => self.conclude(None),
             // The connection is gone, the server perhaps not: the next one tells.
             Some(Err(trouble)) if trouble.ends_connection() => {
@@ -63,11 +66,11 @@ impl Pulse {
         }
     }
 
-    fn send(&mut self, address: &str, dial: &Dial) {
+    fn send(&mut self, place: &Place, dial: &Dial) {
         self.sent = Some(Instant::now());
         let connection = match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => Connection::open(address, dial.tls, &dial.access, GLANCE),
+            None => Connection::open(place, &dial.access, GLANCE),
         };
         let sent = connection.and_then(|mut connection| {
             connection.send(Query::Simple(WRITE), GLANCE)?;

@@ -9,7 +9,7 @@ use crate::connection::{Connection, Outcome};
 use crate::look::{LOOK, Look};
 use crate::names::{self, Left};
 use crate::pulse::Pulse;
-use crate::settings::{Declaration, Tls};
+use crate::settings::{Declaration, Place};
 use crate::trouble::Trouble;
 use crate::wire::{Access, Query};
 
@@ -26,8 +26,8 @@ const GRACE: Duration = Duration::from_millis(20);
 pub struct Session {
     /// As declared.
     pub name: String,
-    /// `HOST:PORT`.
-    pub address: String,
+    /// Where it is, and how it is spoken to.
+    pub place: Place,
     connection: Option<Connection>,
     /// When it was last asked, and when it last answered.
     pub attempted: Option<Instant>,
@@ -58,16 +58,14 @@ pub struct Seen {
 pub struct Dial {
     /// As whom.
     pub access: Access,
-    /// How.
-    pub tls: Tls,
 }
 
 impl Session {
     /// Nothing is connected yet.
-    pub fn new(name: &str, address: &str) -> Self {
+    pub fn new(name: &str, place: Place) -> Self {
         Session {
             name: name.to_owned(),
-            address: address.to_owned(),
+            place,
             connection: None,
             attempted: None,
             succeeded: None,
@@ -82,7 +80,7 @@ impl Session {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => Connection::open(&self.address, dial.tls, &dial.access, left)?,
+            None => Connection::open(&self.place, &dial.access, left)?,
         };
         let outcome = connection.ask(query, deadline);
         self.keep(connection, &outcome);
@@ -115,7 +113,7 @@ impl Session {
         self.attempted = Some(Instant::now());
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => Connection::open(&self.address, dial.tls, &dial.access, patience)?,
+            None => Connection::open(&self.place, &dial.access, patience)?,
         };
         connection.send(Query::Simple(LOOK), patience)?;
         self.connection = Some(connection);

@@ -197,7 +197,9 @@ fn lag(bytes: u64, look: &Look, primary: &Look) -> Option<u64> {
 
 /// The node of that address; else the address.
 fn upstream(declaration: &Declaration, host: &str, port: u16) -> String {
-    let is_it = |node: &&settings::Node| node.host_and_port() == Some((host, port));
+    let is_it = |node: &&settings::Node| {
+        [node.host_and_port(), declaration.called_by_standbys(node)].contains(&Some((host, port)))
+    };
     declaration.nodes.iter().find(is_it).map_or_else(|| format!("{host}:{port}"), |node| node.name.clone())
 }
 

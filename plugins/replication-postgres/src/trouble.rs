@@ -43,6 +43,8 @@ impl Trouble {
             ErrorKind::ConnectionRefused => Trouble::Refused,
             ErrorKind::TimedOut | ErrorKind::WouldBlock => Trouble::TimedOut,
             ErrorKind::PermissionDenied => Trouble::Denied(error.to_string()),
+            // Whoever answers is not whom we were to talk to, or not in TLS.
+            ErrorKind::InvalidData => Trouble::Unauthorized(error.to_string()),
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Trouble::Unreachable(error.to_string()),
             _ => Trouble::Broken(error.to_string()),
         }
