@@ -51,6 +51,8 @@ pub struct Options {
     pub token_file: PathBuf,
     /// Certificate authorities to trust (PEM); without it off loopback those of the machine, on loopback no TLS.
     pub ca: Option<PathBuf>,
+    /// Authorities that its probes' TLS trusts besides the machine's (PEM).
+    pub trust: Option<PathBuf>,
     /// Where components are kept once they were fetched; none = fetched again at each start.
     pub plugins: Option<PathBuf>,
     /// Where it is remembered which commands were run; none = only while the process lives.
@@ -74,7 +76,7 @@ pub async fn run(options: Options) -> Result<()> {
     let address = Arc::new(Address::new(&options)?);
     // First of all: a lease must not run out while the engine is being started.
     let keeping = Keeper::start(&options, address.clone())?;
-    let slots = slots::Slots::start(options.state.as_deref()).await?;
+    let slots = slots::Slots::start(options.state.as_deref(), options.trust.as_deref()).await?;
     let stop = async {
         if let Err(error) = told_to_stop().await {
             tracing::error!(%error, "signals cannot be heard");

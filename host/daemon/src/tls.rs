@@ -28,7 +28,7 @@ pub fn server(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>> {
 /// For who calls: trusts this file of authorities (PEM) and no others, or without one those of the machine.
 pub fn client(authorities: Option<&Path>) -> Result<Arc<ClientConfig>> {
     let roots = match authorities {
-        Some(path) => given_roots(path)?,
+        Some(path) => roots(path, &certificates(path)?)?,
         None => native_roots()?,
     };
     let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
@@ -37,15 +37,25 @@ pub fn client(authorities: Option<&Path>) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
+/// What providers' TLS is to trust besides the machine's authorities: those of this file (PEM), each as DER.
+pub fn trusted(path: Option<&Path>) -> Result<Vec<Vec<u8>>> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let found = certificates(path).and_then(|found| roots(path, &found).map(|_| found)).with_context(|| {
+        let path = path.display();
+        format!("{path} is to be trusted (`trust`) and cannot be\n  unchanged: nothing was started\n  next: write the authorities there, PEM, or take `trust` out")
+    })?;
+    Ok(found.iter().map(|certificate| certificate.to_vec()).collect())
+}
+
 /// Named, so that it does not matter which other providers are compiled in.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn given_roots(path: &Path) -> Result<RootCertStore> {
+fn roots(path: &Path, given: &[CertificateDer<'static>]) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).with_context(|| format!("{} holds no certificate authority", path.display()))?;
+    for certificate in given {
+        roots.add(certificate.clone()).with_context(|| format!("{} holds no certificate authority", path.display()))?;
     }
     Ok(roots)
 }

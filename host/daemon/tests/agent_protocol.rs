@@ -152,6 +152,7 @@ impl Agent {
             host: host.to_string(),
             token_file,
             ca,
+            trust: None,
             plugins: None,
             state: None,
             enforced: false,

@@ -192,3 +192,54 @@ async fn a_tried_channel_reaches_its_receiver_and_a_dead_one_is_told_of() {
     }
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_goes_over_tls_to_whom_the_fleet_file_trusts_and_to_no_stranger() {
+    let (left, _left_alive) = service(Ipv4Addr::new(127, 0, 0, 1)).await;
+    let (right, _right_alive) = service(Ipv4Addr::new(127, 0, 0, 2)).await;
+    let dns = nameserver().await;
+    for (trust, trusted) in [("trust = \"ours.pem\"\nwarm-up", true), ("warm-up", false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let channel = format!(
+            "[slot.\"notify/webhook\"]\nplugin = \"builtin:notify-webhook\"\ngrants = \"{url}\"\n\
+             [channel.on-call]\nslot = \"notify/webhook\"\nseverity = \"critical\"\nurl = \"{url}/on-call\"\n"
+        );
+        let stage = Stage::new(|directory| {
+            certificate(directory, "ours");
+            fleet(directory, left, right, dns.local_addr()).replace("warm-up", trust) + &channel
+        });
+        let file = |name: &str| stage.directory.path().join(name);
+        let receiver = tokio::spawn(overhear(listener, tls::server(&file("ours.pem"), &file("ours.key")).unwrap()));
+        let host = stage.start().await;
+        let socket = format!("unix:{}", file("host.sock").display());
+        tidegate(stage.directory.path(), &["channel", "test", "on-call", "--host", &socket]).await;
+        let heard = receiver.await.unwrap();
+        assert_eq!(heard.starts_with("POST /on-call"), trusted, "{heard}");
+        host.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn neither_host_nor_agent_starts_when_what_it_is_to_trust_cannot_be_read() {
+    let nowhere = "127.0.0.1:1".parse().unwrap();
+    let stage = Stage::new(|directory| {
+        fleet(directory, nowhere, nowhere, nowhere).replace("warm-up", "trust = \"gone.pem\"\nwarm-up")
+    });
+    let directory = stage.directory.path();
+    fs::write(directory.join("token"), "west-0123456789abcdef\n").unwrap();
+    fs::write(directory.join("empty.pem"), "no certificate\n").unwrap();
+    let agent = ["agent", "--site", "west", "--host", "127.0.0.1:1", "--token-file", "token", "--trust"];
+    for (arguments, file) in [
+        (["run", "--fleet", "fleet.toml"].as_slice(), "gone.pem"),
+        (&[agent.as_slice(), &["gone.pem"]].concat(), "gone.pem"),
+        (&[agent.as_slice(), &["empty.pem"]].concat(), "empty.pem"),
+    ] {
+        let output = tidegate(directory, arguments).await;
+        assert!(!output.status.success(), "{arguments:?}");
+        let said = said(&output);
+        for words in [file, "is to be trusted", "unchanged: nothing was started", "next: write the authorities"] {
+            assert!(said.contains(words), "{arguments:?}, expected “{words}”: {said}");
+        }
+    }
+}

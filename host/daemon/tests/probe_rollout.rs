@@ -116,6 +116,7 @@ impl Stage {
             host: self.agents.address().unwrap().to_string(),
             token_file,
             ca: None,
+            trust: None,
             plugins: None,
             state: None,
             enforced: false,

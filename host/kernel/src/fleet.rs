@@ -87,6 +87,8 @@ pub struct Host {
     /// Where agents report: `ADDRESS:PORT`; off loopback only with TLS.
     pub agents_listen: Option<String>,
     pub tls: Option<Tls>,
+    /// PEM: authorities that providers' TLS trusts besides the machine's.
+    pub trust: Option<PathBuf>,
     pub mode: Mode,
     /// IANA name.
     pub time_zone: String,

@@ -33,14 +33,16 @@ struct Held {
 }
 
 impl Slots {
-    /// Without any slot. Compiled code is kept in `state`, so that a restart is quick.
-    pub(super) async fn start(state: Option<&Path>) -> Result<Slots> {
+    /// Without any slot. Compiled code is kept in `state`, so that a restart is quick; `trust` are authorities of the
+    /// operator's own, for the probes' TLS.
+    pub(super) async fn start(state: Option<&Path>, trust: Option<&Path>) -> Result<Slots> {
         let secrets = Arc::new(Secrets::default());
         let config = EngineConfig {
             // It asks no policies; the engine has at least one thread for them.
             policy_workers: 1,
             cache: state.map(|state| state.join("compiled")),
             outside: Outside { secrets: secrets.clone(), commands: Arc::new(Nothing) },
+            extra_roots: crate::tls::trusted(trust)?,
             ..EngineConfig::default()
         };
         let engine = Engine::start(config).await.context("start the engine")?;
@@ -175,7 +177,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn looks_by_the_plan_and_keeps_what_worked_when_a_plan_does_not() {
-        let slots = Slots::start(None).await.unwrap();
+        let slots = Slots::start(None, None).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         assert!(matches!(look(&slots, &address).await, Err(Failure::NotFound(_))), "no slot yet");

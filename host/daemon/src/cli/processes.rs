@@ -61,6 +61,9 @@ pub struct Agent {
     /// Where it remembers which commands it ran [default: only while it lives].
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Authorities that its probes' TLS trusts besides this machine's, PEM; --ca is for its host alone.
+    #[arg(long, value_name = "FILE")]
+    pub trust: Option<PathBuf>,
     /// Where it keeps plugins once they were fetched [default: fetched again at each start].
     #[arg(long, value_name = "DIR")]
     pub plugins: Option<PathBuf>,
@@ -216,6 +219,7 @@ pub async fn agent(common: &Common, agent: Agent) -> Result<Exit, Failed> {
         host,
         token_file,
         ca: common.ca.clone(),
+        trust: agent.trust,
         plugins: agent.plugins,
         state: agent.state,
         enforced: agent.enforced,

@@ -81,6 +81,7 @@ fn say_what_needs_a_restart(old: &Live, fresh: &Live) {
         ("listen", old.listen != new.listen),
         ("agents-listen", old.agents_listen != new.agents_listen),
         ("tls", old.tls != new.tls),
+        ("trust", old.trust != new.trust),
     ] {
         if changed {
             tracing::warn!("[host] {key} has changed: that takes effect when the host is started again");

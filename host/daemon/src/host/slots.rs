@@ -24,6 +24,7 @@ use super::run::Options;
 use crate::agents::protocol::{Order, SlotPlan};
 use crate::agents::{Agents, Installation, draw};
 use crate::prober::{Looker, Looking};
+use crate::tls;
 use spec::Wanted;
 
 mod exercise;
@@ -111,6 +112,7 @@ impl Slots {
             policy_workers: options.workers.unwrap_or(processors.min(WORKERS_MAX)),
             cache: Some(options.cache.clone().unwrap_or_else(|| reading.fleet.host.state.join("compiled"))),
             outside: Outside { secrets: lent.clone(), commands: lent },
+            extra_roots: tls::trusted(reading.fleet.host.trust.as_deref())?,
             ..EngineConfig::default()
         };
         let slots = Slots { engine: Engine::start(config).await?, metrics, shared: Arc::default() };

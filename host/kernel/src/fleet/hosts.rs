@@ -87,6 +87,7 @@ impl Host {
             listen: vec![format!("unix:{DEFAULT_STATE}/tidegate.sock")],
             agents_listen: None,
             tls: None,
+            trust: None,
             mode: Mode::Observe,
             time_zone: "UTC".to_owned(),
             warm_up: 10 * SECOND,
@@ -106,6 +107,7 @@ fn files(section: &mut Section<'_>, host: &mut Host) {
         host.state = state;
     }
     host.tls = section.section("tls").map(tls);
+    host.trust = section.path("trust");
     if let Some(listen) = section.words("listen") {
         host.listen = listen.iter().map(|word| listen_address(section.report, word, host.tls.is_some())).collect();
     }
