@@ -206,9 +206,10 @@ async fn moves_the_primary_from_within_the_engine_with_all_that_is_said_in_tls()
     assert_eq!(postgres.value("a", secured).unwrap(), "1");
     let seen = wait_until(&slot, "b follows", |seen| seen.nodes[1].upstream.is_some()).await;
     assert_eq!(seen.nodes[1].upstream.as_deref(), Some("a"), "by the name in its certificate");
-    let ours = "SELECT count(*) > 0 FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
-                WHERE application_name = 'tidegate' AND pid <> pg_backend_pid() AND ssl";
-    assert_eq!(postgres.value("a", ours).unwrap(), "t");
+    let beats = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                 WHERE ssl AND application_name = 'tidegate' AND state = 'idle' AND query LIKE 'BEGIN; %emit_message%'";
+    let beat = |_: &Cluster| postgres.value("a", beats).is_ok_and(|count| count == "1");
+    wait_until(&slot, "the write that proves life went through TLS", beat).await;
 
     slot.detach("orders", "b", &call("detach-again")).await.unwrap();
     slot.promote("orders", "b", &call("promote")).await.unwrap();
