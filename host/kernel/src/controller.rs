@@ -14,7 +14,7 @@ use crate::record::{Cause, Change, Decided, Sensed, Stored};
 use crate::rules;
 use crate::sensing::Edge;
 use crate::service::Trigger;
-use crate::state::{Freeze, LastDecision, Memo, Ruling, Tripped, content_hash, no_decision};
+use crate::state::{Freeze, LastDecision, Memo, Ruling, Tripped, alarm_of, content_hash, no_decision};
 
 /// After a failed decision; doubled with each further one.
 const FAULT_PAUSE: Millis = 2_000;
@@ -220,6 +220,7 @@ impl Kernel {
         };
         self.hold_over(turn, id, &decision, fault.is_some());
         let last = LastDecision {
+            alarm: alarm_of(&decision),
             at: turn.now,
             revision: answer.revision.clone(),
             verdict: decision.verdict,
@@ -248,8 +249,12 @@ impl Kernel {
         if same && self.service_state(id).is_some_and(|known| known.memo == memo) {
             return true;
         }
+        let before = known.map(|known| (known.analysis.clone(), known.alarm));
         if last.fault.is_some() && !same {
             self.tell_fault(turn, id, &last);
+        }
+        if before != Some((last.analysis.clone(), last.alarm)) {
+            self.tell_alarm(turn, id, &last);
         }
         self.count_holds(turn, id);
         self.set(turn, rules::DECISION, Change::Decision { service, last: Box::new(last), memo });

@@ -8,6 +8,7 @@
 mod calendar;
 mod check;
 mod clusters;
+mod data;
 mod declarations;
 mod document;
 mod duration;
@@ -28,6 +29,7 @@ use crate::contract::{Autonomy, Millis, Objectives, Severity, Strategy, Tier};
 
 pub use calendar::{in_maintenance, local_time};
 pub use check::{Finding, check};
+pub use clusters::STOP;
 pub use duration::{parse_duration, write_duration};
 pub use parse::parse;
 pub use problem::{Level, Problem};

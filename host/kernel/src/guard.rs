@@ -1,7 +1,7 @@
 //! What the host allows, whatever a policy says: numbered rules that can only make a verdict safer.
 //!
 //! A rule objects or does not; it never proposes. A person's order passes the rules that protect from automation
-//! (warm-up, pause, freeze, brake, maintenance, cooldown, hold-down, evidence, dependency order, a refusal, autonomy and
+//! (evacuation, warm-up, pause, freeze, brake, maintenance, cooldown, hold-down, evidence, dependency order, a refusal, autonomy and
 //! approval), and none of the others: locks, epochs, drift, targets, jurisdiction, capacity, an answer for the name.
 
 use crate::contract::{Autonomy, Epoch, Invocation, Millis, Move, Reason, Share, Shift, Status, Strategy, Verdict};
@@ -59,7 +59,7 @@ impl Kind {
         }
     }
 
-    fn changes_place(self) -> bool {
+    pub(crate) fn changes_place(self) -> bool {
         matches!(self, Kind::FailOver | Kind::SwitchOver | Kind::FailBack | Kind::Rebalance)
     }
 }

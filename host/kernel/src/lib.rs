@@ -13,6 +13,7 @@ pub mod consensus;
 pub mod contract;
 mod controller;
 mod desk;
+mod evacuation;
 pub mod event;
 pub mod fleet;
 pub mod guard;

@@ -54,6 +54,16 @@ impl Kernel {
         self.tell(turn, id, &key, Severity::Critical, &subject, &body);
     }
 
+    /// A policy wants people to know: once each time that its analysis changes to it.
+    pub(crate) fn tell_alarm(&mut self, turn: &mut Turn, id: ServiceId, last: &LastDecision) {
+        let Some(severity) = last.alarm else { return };
+        let service = self.fleet.services[id.at()].name.clone();
+        let subject = format!("{service}: {}", last.analysis.replace('-', " "));
+        let body: Vec<&str> = last.reasons.iter().map(|reason| reason.text.as_str()).collect();
+        let key = format!("alarm/{service}/{}/{}", last.analysis, turn.now.mono);
+        self.tell(turn, id, &key, severity, &subject, &body.join("\n"));
+    }
+
     /// Somebody changed the journal behind an agent's back: recorded each time that it is noticed, told once.
     pub(crate) fn rewritten(
         &mut self,

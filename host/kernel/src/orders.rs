@@ -33,7 +33,7 @@ impl Kernel {
                 let proposal = self.proposal_of(command, by, turn.now)?;
                 self.begin(turn, &proposal)
             }
-            Command::Evacuate { site, .. } => Err(usage("evacuate", &format!("{site}: move its services one by one"))),
+            Command::Evacuate { site, to } => self.evacuate(turn, by, site, to.as_deref()),
             Command::Pause { service, reason } => self.pause(turn, by, service.as_deref(), reason),
             Command::Resume { service } => self.resume(turn, service.as_deref()),
             Command::Approve { question, option } => self.approve(turn, by, *question, *option),
@@ -129,7 +129,7 @@ impl Kernel {
         }
     }
 
-    fn begin(&mut self, turn: &mut Turn, proposal: &Proposal) -> Result<Accepted, Refused> {
+    pub(crate) fn begin(&mut self, turn: &mut Turn, proposal: &Proposal) -> Result<Accepted, Refused> {
         self.admit(proposal, turn)?;
         let run = self.open_run(turn, proposal).map_err(|reason| Refused { by_guard: true, reasons: vec![reason] })?;
         let text = format!("run r{} has begun: {} to {}", run.0, proposal.kind.name(), proposal.to);

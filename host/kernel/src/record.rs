@@ -13,8 +13,8 @@ use crate::event::{Command, JournalHead, Moment, QuestionId, Read, Revision, Run
 use crate::rules::RuleNumber;
 use crate::saga::{Heading, StepState};
 use crate::state::{
-    Answer, ClusterState, Drift, Freeze, Incident, LastDecision, Life, Memo, Notice, Pause, Question, Readiness,
-    RouteState, Run, RunEnd, Tripped,
+    Answer, ClusterState, Drift, Evacuation, Freeze, Incident, LastDecision, Life, Memo, Notice, Pause, Question,
+    Readiness, RouteState, Run, RunEnd, Tripped,
 };
 
 /// One entry of the journal, without the chain's hashes, which are the store's.
@@ -204,6 +204,9 @@ pub enum Change {
     },
     Incident {
         incident: Incident,
+    },
+    Evacuation {
+        evacuation: Box<Evacuation>,
     },
     /// A person has looked at all incidents so far: they no longer count for the brake.
     IncidentsSeen,

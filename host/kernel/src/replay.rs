@@ -9,6 +9,7 @@ use crate::rules::{self, RuleNumber};
 use crate::service;
 use crate::state::{self, Answer, ClusterState, LastDecision, ServiceState, State, content_hash};
 
+mod evacuation;
 mod life;
 mod run;
 
@@ -133,6 +134,7 @@ impl Scene<'_> {
                 let grows = known.map_or(incident.number == next, |known| known.services.is_subset(&incident.services));
                 must(grows, || format!("incident {} neither is the next one nor grows", incident.number))
             }
+            Change::Evacuation { evacuation } => self.evacuation(evacuation),
             Change::Brake { tripped: None } | Change::Freeze { freeze: None } | Change::IncidentsSeen => {
                 must(self.orders(|order| matches!(order, Command::Rearm { .. })), || "nobody re-armed".into())
             }
@@ -171,6 +173,8 @@ impl Scene<'_> {
             && decided.revision == last.revision
             && decided.situation.hash == last.situation
             && decided.result.as_ref().err() == last.fault.as_ref()
+            // An older host noted no alarm.
+            && last.alarm.is_none_or(|alarm| state::alarm_of(&decision) == Some(alarm))
             && told == said;
         must(same, || format!("what is noted is not what the policy of {service} decided"))
     }
@@ -239,6 +243,9 @@ fn may_make(rule: RuleNumber, change: &Change) -> bool {
         Change::Asked { .. } => rule == r::ASKED,
         Change::Answered { .. } | Change::Declined { .. } => rule == r::ANSWERED,
         Change::Incident { .. } => rule == r::INCIDENT,
+        Change::Evacuation { .. } => {
+            matches!(rule, r::EVACUATION_BEGUN | r::EVACUATION_WENT_ON | r::EVACUATION_ENDED)
+        }
         Change::IncidentsSeen => rule == r::REARMED,
         Change::Brake { tripped } => rule == if tripped.is_some() { r::BRAKE } else { r::REARMED },
         Change::Freeze { freeze } => rule == if freeze.is_some() { r::FREEZE } else { r::REARMED },

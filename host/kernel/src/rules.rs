@@ -53,6 +53,9 @@ rules! {
     93 REARMED "A person allowed automatic moves again."
     94 TAKEN_OVER "A person took a run into their own hands."
     95 SETTLED "A person said which of two differing routes is right."
+    96 EVACUATION_BEGUN "A person ordered everything away from a site."
+    97 EVACUATION_WENT_ON "A service has left the site, or the next phase of an evacuation began."
+    98 EVACUATION_ENDED "Everything has left the site, or an evacuation stopped and called a person."
 
     110 INCIDENT "An automatic move belongs to an incident: a cause in a failure domain."
     111 BRAKE "More incidents than allowed: automatic moves stop until a person re-arms."

@@ -2,12 +2,12 @@
 //!
 //! Here a run begins and ends; `steps` does what [`crate::saga`] says comes next, and `data` what is particular about databases.
 
-mod data;
+pub(crate) mod data;
 mod steps;
 
-use crate::contract::{Decision, Reason, Severity, State, Verdict};
+use crate::contract::{Decision, Observation, Reason, Severity, State, Verdict};
 use crate::desk::Turn;
-use crate::event::{Action, QuestionId, RunId};
+use crate::event::{Action, Moment, QuestionId, RunId};
 use crate::fleet::{Service, ServiceId};
 use crate::guard::{Kind, Origin, Proposal};
 use crate::kernel::Kernel;
@@ -85,6 +85,8 @@ impl Kernel {
             shares_before: life.shares.clone(),
             epoch: life.epoch + 1,
             by,
+            promised: Some(self.fleet.services[proposal.service.at()].objectives),
+            seen_well: self.seen_well(proposal.service, &life.active, turn.now),
             incident,
             opened: turn.now,
             closed: None,
@@ -99,6 +101,19 @@ impl Kernel {
         self.tell_opened(turn, proposal.service, &run);
         self.drive(turn, id);
         Ok(id)
+    }
+
+    /// When a vantage point last found the service well where it is served; none = none of them remembers it.
+    fn seen_well(&self, id: ServiceId, active: &str, now: Moment) -> Option<Moment> {
+        let site = self.site_id(active)?;
+        let interval = self.fleet.services[id.at()].probe.interval;
+        let since_well = |look: &Observation| match look.outcome.is_bad() {
+            false => look.outcome.is_good().then_some(look.age),
+            // So many looks in a row were bad: the one before was not.
+            true => (look.good > 0).then(|| look.age + interval * u64::from(look.consecutive)),
+        };
+        let age = self.sensing.observations(&self.fleet, id, site, now).iter().filter_map(since_well).min()?;
+        Some(Moment { mono: now.mono.saturating_sub(age), wall: now.wall.saturating_sub(age) })
     }
 
     /// The service is on its way, and its epoch has changed hands.
@@ -202,6 +217,7 @@ impl Kernel {
         if let Some(service) = service {
             self.tell(turn, service, &key, Severity::Critical, &text, &format!("Type one of: {words}."));
         }
+        self.evacuation_rests(turn, id);
     }
 
     /// The run has ended: the lock is free, and the service is where it is.
@@ -218,6 +234,7 @@ impl Kernel {
             self.arrive(turn, service, &run, arrived);
         }
         self.tell_closed(turn, service, &run, arrived);
+        self.evacuate_on(turn, id, arrived);
         self.desk.leases.remove(&id);
         self.lead(turn, service);
         self.judge_health(turn, service);

@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::contract::{
-    self, Decision, Endpoint, Epoch, Message, Millis, Move, Proof, Reason, Share, SyncSet, Verdict, Veto,
+    self, Decision, Endpoint, Epoch, Message, Millis, Move, Objectives, Proof, Reason, Severity, Share, SyncSet,
+    Verdict, Veto,
 };
 use crate::event::{Action, Moment, QuestionId, Revision, RunId};
 use crate::saga::{Heading, Shape, StepState};
 
 /// The form of [`State::hash`]: changes whenever the state gains or loses a field.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The journaled half of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub struct State {
     /// Keys of messages that were already told, the newest last.
     pub told: Vec<String>,
     pub incidents: Vec<Incident>,
+    #[serde(default)]
+    pub evacuations: BTreeMap<u64, Evacuation>,
     pub brake: Option<Tripped>,
     pub freeze: Option<Freeze>,
     pub paused: Option<Pause>,
@@ -168,6 +171,9 @@ pub struct LastDecision {
     /// Why there was no decision; then the verdict is hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// The policy wants people to know at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<Severity>,
     /// Hash of its situation.
     pub situation: String,
     /// Equal decisions since that the journal has counted.
@@ -236,6 +242,12 @@ pub struct Run {
     pub epoch: Epoch,
     /// None = by itself.
     pub by: Option<String>,
+    /// What was promised of the service when it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promised: Option<Objectives>,
+    /// When the service was last seen well where it was served, if a vantage point still remembered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_well: Option<Moment>,
     #[serde(default)]
     pub incident: Option<u64>,
     pub opened: Moment,
@@ -269,6 +281,9 @@ pub struct DataMove {
     /// What a person has accepted to lose.
     #[serde(default)]
     pub accept_loss: Option<Millis>,
+    /// Whose word commits waited for, if the node to promote is one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<SyncSet>,
 }
 
 /// One step of a run.
@@ -376,6 +391,46 @@ pub struct Incident {
     pub seen: bool,
 }
 
+/// Everything away from a site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Evacuation {
+    pub id: u64,
+    pub site: String,
+    /// Where to, for what has a place there.
+    pub to: Option<String>,
+    pub by: String,
+    pub opened: Moment,
+    /// What is needed goes first.
+    pub phases: Vec<Vec<Leaving>>,
+    /// The phase under way.
+    pub phase: usize,
+    /// Services without another place.
+    pub stays: Vec<String>,
+    pub end: Option<EvacuationEnd>,
+    pub closed: Option<Moment>,
+}
+
+/// One service of an evacuation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Leaving {
+    pub service: String,
+    pub to: String,
+    pub run: Option<RunId>,
+    /// Its run has arrived, or there was nothing of it any more when its turn came.
+    pub gone: bool,
+}
+
+/// How an evacuation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvacuationEnd {
+    Done,
+    /// Because of this: nothing more is begun.
+    Stopped(String),
+}
+
 /// The brake has tripped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -403,9 +458,25 @@ impl State {
         self.runs.values().filter(|run| run.end.is_none())
     }
 
+    /// The evacuation under way: there is one at most.
+    pub fn open_evacuation(&self) -> Option<&Evacuation> {
+        self.evacuations.values().find(|evacuation| evacuation.end.is_none())
+    }
+
     /// Questions that wait for an answer.
     pub fn open_questions(&self) -> impl Iterator<Item = &Question> {
         self.questions.values().filter(|question| question.answer.is_none())
+    }
+}
+
+impl Evacuation {
+    /// All of the phase under way have gone.
+    pub fn phase_is_over(&self) -> bool {
+        self.phases.get(self.phase).is_none_or(|phase| phase.iter().all(|leaving| leaving.gone))
+    }
+
+    pub(crate) fn leaving_mut(&mut self) -> impl Iterator<Item = &mut Leaving> {
+        self.phases.iter_mut().flatten()
     }
 }
 
@@ -463,6 +534,16 @@ impl Step {
     }
 }
 
+/// How loudly a decision asks for people: its fact `alarm`.
+pub fn alarm_of(decision: &Decision) -> Option<Severity> {
+    let named = |severity: &&Severity| severity.as_str() == alarm_fact(decision);
+    Severity::ALL.iter().find(named).copied().filter(|severity| *severity > Severity::Info)
+}
+
+fn alarm_fact(decision: &Decision) -> &str {
+    decision.facts.iter().find(|fact| fact.key == "alarm").map_or("", |fact| &fact.value)
+}
+
 impl LastDecision {
     /// Whether it says the same as a newer one: words may differ, for they hold ages and counts.
     pub fn says_the_same(&self, newer: &LastDecision) -> bool {
@@ -471,6 +552,7 @@ impl LastDecision {
             && self.verdict == newer.verdict
             && self.analysis == newer.analysis
             && self.fault == newer.fault
+            && self.alarm == newer.alarm
             && codes(&self.reasons) == codes(&newer.reasons)
             && codes(&self.would_change_if) == codes(&newer.would_change_if)
             && self

@@ -7,15 +7,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
-    self, Consensus, Endpoint, Epoch, Millis, Observation, Reason, Share, Status, Strategy, Tier, Timestamp,
-    VantageView, Verdict,
+    self, Consensus, Endpoint, Epoch, Fact, Millis, Objectives, Observation, Reason, Role, Share, Status, Strategy,
+    SyncSet, Tier, Timestamp, VantageView, Verdict,
 };
 use crate::event::{Moment, QuestionId, RunId};
 use crate::fleet::Mode;
 use crate::saga::{Heading, StepStatus};
-use crate::state::{Drift, Freeze, Incident, LastDecision, Pause, Question, Readiness, RunEnd, Tripped};
+use crate::state::{Drift, Evacuation, Freeze, Incident, LastDecision, Pause, Question, Readiness, RunEnd, Tripped};
 
+mod data;
+mod database;
 mod plan;
+pub mod report;
 mod status;
 mod what_if;
 
@@ -36,6 +39,9 @@ pub struct FleetStatus {
     pub questions: Vec<Question>,
     /// Those not ended.
     pub runs: Vec<RunView>,
+    /// The one under way, else the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evacuation: Option<Evacuation>,
     /// Within the brake's window.
     pub incidents: Vec<Incident>,
     /// Messages not known to have reached their channel.
@@ -72,6 +78,9 @@ pub struct ServiceStatus {
     pub shares: Vec<Share>,
     pub places: Vec<PlaceStatus>,
     pub movable: Movable,
+    /// Its data, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseStatus>,
     pub route: Option<RouteStatus>,
     pub drift: Option<Drift>,
     pub readiness: Option<Readiness>,
@@ -103,6 +112,57 @@ pub enum Movable {
     Yes(String),
     /// Because of these.
     No(Vec<Reason>),
+}
+
+/// A service's data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DatabaseStatus {
+    pub cluster: String,
+    /// The node that is held to be the primary; none = not known yet.
+    pub primary: Option<String>,
+    pub since: Option<Timestamp>,
+    /// Standbys that a commit waits for, as declared.
+    pub synchronous: u32,
+    /// Whose word a commit waits for; none = nobody's, or not known.
+    pub published: Option<SyncSet>,
+    /// Of the newest look at all nodes; none = there was none yet.
+    pub sample_age: Option<Millis>,
+    /// Why the newest look failed.
+    pub failure: Option<String>,
+    pub nodes: Vec<NodeStatus>,
+    /// The check of the data that failed after the last promotion.
+    pub unsound: Option<String>,
+}
+
+/// One node of a database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeStatus {
+    pub name: String,
+    pub site: String,
+    pub role: Role,
+    /// It is held to be the primary.
+    pub leads: bool,
+    pub answers: bool,
+    pub timeline: Option<u64>,
+    pub lag_bytes: Option<u64>,
+    /// How far it was behind when the primary last answered.
+    pub lag: Option<Millis>,
+    /// Since the primary last answered.
+    pub contact_age: Option<Millis>,
+    pub upstream: Option<String>,
+    /// Since it last got new log.
+    pub heard: Option<Millis>,
+    pub priority: u32,
+    /// Why it does not count until it was made a standby again.
+    pub outside: Option<String>,
+    /// How it is known that it acknowledges nothing.
+    pub proof: Option<String>,
+    /// Log that nobody else has.
+    pub diverged_bytes: Option<u64>,
+    /// What its provider says beside.
+    pub facts: Vec<Fact>,
 }
 
 /// Where the name leads.
@@ -175,8 +235,38 @@ pub struct PlanView {
     pub differences: Vec<String>,
     /// What may be lost.
     pub loss: String,
+    /// What becomes of its database, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataPlan>,
     /// The same as a page for people, with the command to type for each step.
     pub markdown: String,
+}
+
+/// What an order would do to a database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DataPlan {
+    pub cluster: String,
+    /// Standbys that a commit waits for.
+    pub synchronous: u32,
+    /// Who leads now; none = nobody knows.
+    pub from: Option<String>,
+    /// Who would lead; none = no node is at hand there.
+    pub to: Option<String>,
+    pub loss: String,
+    /// How it could be proven that the old primary acknowledges nothing any more.
+    pub proofs: Vec<ProofView>,
+}
+
+/// One way to prove that a primary acknowledges nothing any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ProofView {
+    /// `stopped`, `standby-quorum`, `lease` or `person`.
+    pub kind: String,
+    /// What is declared lets it be had.
+    pub open: bool,
+    pub text: String,
 }
 
 /// One of the guard's rules and what it says of a plan.
@@ -187,6 +277,110 @@ pub struct GuardView {
     pub name: String,
     /// Empty = passed.
     pub objections: Vec<Reason>,
+}
+
+/// What an evacuation would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EvacuationPlan {
+    pub site: String,
+    pub to: Option<String>,
+    /// What is needed goes first.
+    pub phases: Vec<Vec<LeavingPlan>>,
+    /// Services without another place.
+    pub stays: Vec<String>,
+}
+
+/// What an evacuation would do with one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LeavingPlan {
+    pub service: String,
+    /// A run that leads it away is under way already.
+    pub under_way: Option<RunId>,
+    /// None = there is none: see the blockers.
+    pub plan: Option<PlanView>,
+    /// What stands in the way, the room that those before it take included; empty = nothing.
+    pub blockers: Vec<Reason>,
+}
+
+/// What a run kept of what was promised.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunReport {
+    pub id: RunId,
+    pub service: String,
+    pub kind: String,
+    pub from: String,
+    pub to: String,
+    /// None = by itself.
+    pub by: Option<String>,
+    /// None = it is under way.
+    pub end: Option<RunEnd>,
+    /// None = the run is of a host that did not note it.
+    pub promised: Option<Objectives>,
+    pub outage: OutageReport,
+    pub loss: LossReport,
+    /// What happened when.
+    pub marks: Vec<Mark>,
+    pub steps: Vec<StepReport>,
+}
+
+/// Whether a promise was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kept {
+    Kept,
+    Missed,
+    /// The host cannot tell.
+    Unknown,
+}
+
+/// How long a service was away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OutageReport {
+    /// It may have been less; none = not known.
+    pub at_most: Option<Millis>,
+    /// From what to what.
+    pub text: String,
+    pub verdict: Kept,
+}
+
+/// What was lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LossReport {
+    /// The bound as it was known when the run began.
+    pub beforehand: Option<Millis>,
+    /// Log that only the old primary has; none = it could not say.
+    pub bytes: Option<u64>,
+    /// Acknowledged writes of at most this long; none = not known.
+    pub at_most: Option<Millis>,
+    pub text: String,
+    pub verdict: Kept,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Mark {
+    pub name: String,
+    pub at: Moment,
+    pub text: String,
+}
+
+/// One step, with times counted from the run's beginning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StepReport {
+    pub name: String,
+    pub what: String,
+    pub status: StepStatus,
+    pub began: Option<Millis>,
+    pub took: Option<Millis>,
+    pub tries: u32,
+    pub text: String,
 }
 
 /// What would become of one service if a site were lost.

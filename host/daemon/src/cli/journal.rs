@@ -417,6 +417,9 @@ impl OfService {
             }
             Change::Asked { question } => question.service == self.service,
             Change::Incident { incident } => incident.services.contains(&self.service),
+            Change::Evacuation { evacuation } => {
+                evacuation.phases.iter().flatten().any(|leaving| leaving.service == self.service)
+            }
             Change::Brake { .. } | Change::Freeze { .. } => true,
             // Which service a cluster belongs to, only the fleet file knows; the runs that change it are the service's own.
             Change::Cluster { .. } => false,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::data::Data;
 use super::duration::write_duration;
 use super::problem::Level;
 use super::survival::{Outlook, Survival, is_allowed, survivals};
@@ -34,6 +35,7 @@ pub fn check(fleet: &Fleet) -> Vec<Finding> {
         check_jurisdictions(fleet, service, &mut findings);
         check_dependencies(fleet, service, &mut findings);
         check_speed(service, &mut findings);
+        Data::of(fleet, service).iter().for_each(|data| data.findings(&mut findings));
     }
     let survivals = survivals(fleet);
     findings.extend(survivals.iter().filter_map(|survival| check_survival(fleet, survival)));
@@ -41,7 +43,7 @@ pub fn check(fleet: &Fleet) -> Vec<Finding> {
     findings
 }
 
-fn warning(code: &str, about: &str, what: String, todo: impl Into<String>) -> Finding {
+pub(super) fn warning(code: &str, about: &str, what: String, todo: impl Into<String>) -> Finding {
     let (code, about) = (code.to_owned(), about.to_owned());
     Finding { severity: Level::Warning, code, about, what, todo: todo.into() }
 }

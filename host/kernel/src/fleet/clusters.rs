@@ -11,6 +11,8 @@ use super::names::Names;
 use super::section::{Section, Word, text_of};
 use super::{Cluster, ClusterNode, Service, SiteId};
 
+/// A provider's word for the command that stops a node for certain.
+pub const STOP: &str = "stop";
 /// How often a cluster is looked at unless the file says otherwise.
 const INTERVAL: u64 = 250;
 
@@ -98,8 +100,13 @@ pub(super) fn refuse_odd_owners(names: &Names<'_>, services: &[Service], cluster
     }
     for service in services {
         let Some(cluster) = service.cluster.and_then(|id| clusters.get(id.at())) else { continue };
+        let word = words.iter().find(|word| word.text == cluster.name);
+        if let Some(word) = word.filter(|_| service.one_domain_suffices) {
+            let what = format!("`one-domain-suffices` is not for a service with data, and {} has some", service.name);
+            names.refuse(word, what, "take one-domain-suffices out: data moves only where three failure domains look");
+        }
         let bare = service.places.iter().find(|place| !cluster.nodes.iter().any(|node| node.site == place.site));
-        if let (Some(place), Some(word)) = (bare, words.iter().find(|word| word.text == cluster.name)) {
+        if let (Some(place), Some(word)) = (bare, word) {
             let what = format!("{} has no node at {}", cluster.name, names.site_name(place.site));
             names.refuse(word, what, "declare a node there, or take the place out: its data could not go there");
         }

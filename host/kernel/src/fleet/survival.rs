@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::data::Data;
 use super::{Fleet, Mode, Place, Service, ServiceId, SiteId};
 use crate::contract::{Autonomy, Strategy};
 
@@ -104,14 +105,23 @@ impl<'a> Loss<'a> {
             Ok(shares) => shares,
             Err(reason) => return (Outlook::Lost, reason),
         };
-        if let Some(reason) = self.why_ask(service).or_else(|| self.overload(&shares)) {
+        let data = self.data(service, &shares);
+        let unproven = data.as_ref().and_then(|proof| proof.as_ref().err().cloned());
+        if let Some(reason) = self.why_ask(service).or_else(|| self.overload(&shares)).or(unproven) {
             return (Outlook::Asks, reason);
         }
         for (place, share) in &shares {
             self.load[place.site.at()] += place.load * share;
         }
         let to = shares.iter().map(|(place, _)| place.site).collect();
-        (Outlook::Moves(to), self.proof(service))
+        let proven = data.and_then(Result::ok).map_or_else(String::new, |proof| format!("; {proof}"));
+        (Outlook::Moves(to), self.proof(service) + &proven)
+    }
+
+    /// By which proof its data would be promoted there, if it has any.
+    fn data(&self, service: &Service, shares: &[(&Place, u32)]) -> Option<Result<String, String>> {
+        let (place, _) = shares.first()?;
+        Some(Data::of(self.fleet, service)?.proof(&self.gone, place.site, self.expected))
     }
 
     fn serves(&self, service: &Service) -> bool {

@@ -33,6 +33,7 @@ pub const GUARDS: &[Guard] = &[
     bound(56, "loss-bound", loss_bound),
     automatic(57, "sound-data", sound_data),
     automatic(58, "site-heard", site_heard),
+    automatic(59, "evacuated", evacuated),
     automatic(41, "warming-up", warming_up),
     automatic(42, "paused", paused),
     automatic(43, "frozen", frozen),
@@ -166,6 +167,13 @@ fn runbook_listed(scene: &Scene) -> Option<Said> {
         return None;
     }
     hold(format!("the runbook {wanted} is not listed for {}", scene.service.name))
+}
+
+/// What leaves a site does not go back by itself while the others are on their way.
+fn evacuated(scene: &Scene) -> Option<Said> {
+    let open = scene.kernel.state.open_evacuation()?;
+    growing(scene).find(|share| share.site == open.site)?;
+    hold_for(LATER, format!("{} is being evacuated, on the word of {}", open.site, open.by))
 }
 
 fn warming_up(scene: &Scene) -> Option<Said> {

@@ -20,7 +20,7 @@ pub(super) const PROOF_PATIENCE: Millis = 15_000;
 /// When nobody could tell how long a lease lasts, it is asked again.
 const LEASE_AGAIN: Millis = 1_000;
 /// A person knows that it is off.
-const PERSON: &str = "person";
+pub(crate) const PERSON: &str = "person";
 /// A proof of this kind can be lifted by any session.
 const ADVISORY: &str = "advisory";
 
@@ -86,6 +86,10 @@ impl Kernel {
             contact: watch.contact(),
             loss_bound: lossy.and_then(|to| watch.loss_bound(to, now.mono)),
             accept_loss: proposal.accept_loss,
+            published: held
+                .published
+                .clone()
+                .filter(|set| set.wait_for > 0 && to.as_ref().is_some_and(|to| set.nodes.contains(to))),
             to,
         })
     }
@@ -381,7 +385,7 @@ fn done(run: &Run) -> impl Iterator<Item = &Step> {
 }
 
 /// What stopping a node has proven.
-fn fence_proof(run: &Run, node: &str) -> Option<Proof> {
+pub(crate) fn fence_proof(run: &Run, node: &str) -> Option<Proof> {
     let step = done(run).find(|step| matches!(&step.action, Action::Fence { node: of, .. } if of == node))?;
     serde_json::from_str(step.state.receipt.as_ref()?).ok()
 }
@@ -393,7 +397,7 @@ fn fence_given_up(run: &Run, node: &str) -> bool {
 }
 
 /// The proof that a promotion rests on: the step that waited for one, else the primary's own clean stop.
-fn proven(run: &Run, primary: &str) -> Option<Proof> {
+pub(crate) fn proven(run: &Run, primary: &str) -> Option<Proof> {
     let stopped = fence_proof(run, primary).filter(|proof| proof.kind != ADVISORY);
     let Some(waited) = run.steps.iter().find(|step| matches!(step.action, Action::AwaitProof { .. })) else {
         return stopped;
@@ -408,7 +412,7 @@ fn proven(run: &Run, primary: &str) -> Option<Proof> {
     }
 }
 
-fn proven_at(run: &Run) -> Option<Millis> {
+pub(crate) fn proven_at(run: &Run) -> Option<Millis> {
     let waited = run.steps.iter().find(|step| matches!(step.action, Action::AwaitProof { .. }))?;
     waited.state.ended.map(|ended| ended.mono)
 }
@@ -421,7 +425,7 @@ fn detached(run: &Run) -> impl Iterator<Item = &str> {
     })
 }
 
-fn has_quorum(run: &Run, set: &SyncSet) -> bool {
+pub(crate) fn has_quorum(run: &Run, set: &SyncSet) -> bool {
     let here = detached(run).filter(|node| set.nodes.iter().any(|member| member == node)).count();
     here + set.wait_for as usize > set.nodes.len()
 }
@@ -445,7 +449,7 @@ fn most_advanced(run: &Run) -> Option<String> {
 }
 
 /// How far a node has come: after it has caught up, as far as the one that it caught up with.
-fn position(run: &Run, node: &str) -> Option<u64> {
+pub(crate) fn position(run: &Run, node: &str) -> Option<u64> {
     let caught_up = done(run).any(|step| matches!(&step.action, Action::CatchUp { node: of, .. } if of == node));
     let source = if caught_up { most_advanced(run) } else { None }.unwrap_or_else(|| node.to_owned());
     let nodes = positions(run)?.nodes;

@@ -2,7 +2,9 @@
 //!
 //! Knows no rules: whether a transition may follow is the kernel's own business before it is written down.
 
-use super::{Answer, Declined, Incident, Life, Notice, PastMove, Question, Run, RunEnd, ServiceState, State};
+use super::{
+    Answer, Declined, Evacuation, Incident, Life, Notice, PastMove, Question, Run, RunEnd, ServiceState, State,
+};
 use crate::event::{Moment, QuestionId, RunId};
 use crate::record::{Change, Transition};
 use crate::saga::StepState;
@@ -12,6 +14,7 @@ const KEPT_RUNS: usize = 100;
 const KEPT_TOLD: usize = 1_000;
 const KEPT_MOVES: usize = 8;
 const KEPT_INCIDENTS: usize = 100;
+const KEPT_EVACUATIONS: usize = 20;
 
 impl State {
     /// Sets what the transition says. The same for live execution and recovery, and total: what names something
@@ -44,6 +47,7 @@ impl State {
             Change::Asked { question } => self.ask(question),
             Change::Answered { question, answer } => self.answer(*question, answer),
             Change::Incident { incident } => self.set_incident(incident),
+            Change::Evacuation { evacuation } => self.set_evacuation(evacuation),
             Change::IncidentsSeen => self.incidents.iter_mut().for_each(|incident| incident.seen = true),
             Change::Brake { tripped } => self.brake.clone_from(tripped),
             Change::Freeze { freeze } => self.freeze.clone_from(freeze),
@@ -133,6 +137,13 @@ impl State {
         }
         if self.incidents.len() > KEPT_INCIDENTS {
             self.incidents.remove(0);
+        }
+    }
+
+    fn set_evacuation(&mut self, evacuation: &Evacuation) {
+        self.evacuations.insert(evacuation.id, evacuation.clone());
+        if self.evacuations.len() > KEPT_EVACUATIONS {
+            self.evacuations.pop_first();
         }
     }
 

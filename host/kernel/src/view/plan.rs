@@ -1,6 +1,6 @@
 //! The dry run: what an order would do, which guards it passes, and what it might lose. Changes nothing.
 
-use crate::contract::Share;
+use crate::contract::{Reason, Share};
 use crate::event::{Command, Moment, Refused};
 use crate::fleet::Service;
 use crate::guard::{GUARDS, Proposal};
@@ -8,19 +8,24 @@ use crate::kernel::Kernel;
 use crate::runbook::{endpoints, targets};
 use crate::state::{ServiceState, Step};
 use crate::view::status::view_steps;
-use crate::view::{GuardView, PlanView};
+use crate::view::{DataPlan, GuardView, PlanView};
 
 impl Kernel {
-    /// What `failover`, `failback` or `reapply` would do now. Refused only where there is nothing to plan: a guard's no is
+    /// What `failover`, `switchover`, `failback` or `reapply` would do now. Refused only where there is nothing to plan: a guard's no is
     /// shown in the plan.
     pub fn plan(&self, command: &Command, now: Moment) -> Result<PlanView, Refused> {
         let proposal = self.proposal_of(command, "dry run", now)?;
-        let refuse = |reason| Refused { by_guard: true, reasons: vec![reason] };
-        let (runbook, steps) = self.plan_steps(&proposal).map_err(refuse)?;
+        self.plan_of(&proposal, now).map_err(|reason| Refused { by_guard: true, reasons: vec![reason] })
+    }
+
+    /// What a proposal would do now; or why it comes to no steps.
+    pub(crate) fn plan_of(&self, proposal: &Proposal, now: Moment) -> Result<PlanView, Reason> {
+        let (runbook, steps) = self.plan_steps(proposal)?;
         let service = &self.fleet.services[proposal.service.at()];
         let known = self.service_state(proposal.service);
-        let loss = loss(service, &proposal);
-        let markdown = markdown(service, &proposal, &runbook, &steps, &loss);
+        let data = self.data_plan(proposal, now);
+        let loss = loss(service, proposal, data.as_ref());
+        let markdown = markdown(service, proposal, &runbook, &steps, &loss);
         Ok(PlanView {
             service: service.name.clone(),
             kind: proposal.kind.name().to_owned(),
@@ -29,9 +34,10 @@ impl Kernel {
             to: proposal.to.clone(),
             shares: proposal.shares.clone(),
             steps: view_steps(&steps),
-            guards: self.guard_views(&proposal, now),
-            differences: known.map_or_else(Vec::new, |known| self.differences(service, known, &proposal)),
+            guards: self.guard_views(proposal, now),
+            differences: known.map_or_else(Vec::new, |known| self.differences(service, known, proposal)),
             loss,
+            data,
             markdown,
         })
     }
@@ -63,13 +69,14 @@ impl Kernel {
     }
 }
 
-fn loss(service: &Service, proposal: &Proposal) -> String {
+fn loss(service: &Service, proposal: &Proposal, data: Option<&DataPlan>) -> String {
     let caches = service.route.as_ref().map_or_else(String::new, |route| {
         format!("; caches may lead clients to the old place for {} s more", route.ttl_seconds)
     });
-    match proposal.expected_loss {
-        Some(loss) => format!("up to {loss} ms of data{caches}"),
-        None => format!("no data: traffic only{caches}"),
+    match (data, proposal.expected_loss) {
+        (Some(data), _) => format!("{}{caches}", data.loss),
+        (None, Some(loss)) => format!("up to {loss} ms of data{caches}"),
+        (None, None) => format!("no data: traffic only{caches}"),
     }
 }
 

@@ -29,6 +29,7 @@ impl Kernel {
             services,
             questions: self.state.open_questions().cloned().collect(),
             runs: self.state.open_runs().map(view_run).collect(),
+            evacuation: self.state.open_evacuation().or(self.state.evacuations.values().next_back()).cloned(),
             incidents: self.recent_incidents(now).cloned().collect(),
             messages_waiting: self.state.notices.len(),
         }
@@ -83,6 +84,7 @@ impl Kernel {
                 .map(|place| self.place_status(id, place.site, &place.endpoint, now))
                 .collect(),
             movable: self.movable(id, now),
+            database: self.database_status(id, now),
             route: route_status(service, known.route.as_ref()),
             drift: known.drift.clone(),
             readiness: known.readiness.clone(),

@@ -67,7 +67,7 @@ impl Kernel {
     }
 
     /// What goes earlier takes its room first.
-    fn take_room(&self, proposal: &Proposal, taken: &mut BTreeMap<SiteId, u64>) -> Option<Reason> {
+    pub(crate) fn take_room(&self, proposal: &Proposal, taken: &mut BTreeMap<SiteId, u64>) -> Option<Reason> {
         let service = &self.fleet.services[proposal.service.at()];
         for share in &proposal.shares {
             let Some(site) = self.site_id(&share.site) else { continue };
@@ -100,7 +100,7 @@ impl Kernel {
     }
 
     /// 1 = needs nothing that would move; else one more than the latest of what it needs.
-    fn depth(&self, id: ServiceId) -> u32 {
+    pub(crate) fn depth(&self, id: ServiceId) -> u32 {
         let needs = &self.fleet.services[id.at()].depends_on;
         1 + needs.iter().map(|on| self.depth(*on)).max().unwrap_or(0)
     }
