@@ -11,6 +11,7 @@ mod lease;
 pub mod ledger;
 mod link;
 mod memory;
+mod missing;
 mod peers;
 mod plan;
 mod report;
@@ -117,6 +118,7 @@ async fn work_until(
         heard,
         leases: keeping.keeper.clone(),
         plan: watch::Sender::default(),
+        missing: watch::Sender::default(),
         chain: Mutex::default(),
     });
     tracing::info!(agent = options.name, site = options.site, host = options.host, "the agent looks for its host");
@@ -124,6 +126,7 @@ async fn work_until(
         never = report::run(agent.clone(), looks) => match never {},
         never = plan::run(agent.clone(), options.plugins.clone()) => match never {},
         never = work::run(agent.clone()) => match never {},
+        never = missing::run(agent.clone()) => match never {},
         () = stop => {}
     }
     agent.ledger.rest().await;
@@ -150,6 +153,8 @@ struct Agent {
     heard: Arc<watch::Sender<Heartbeat>>,
     leases: Arc<Keeper>,
     plan: watch::Sender<Applied>,
+    /// Declared commands that could not be run here, and why.
+    missing: watch::Sender<BTreeMap<String, String>>,
     chain: Mutex<Chain>,
 }
 

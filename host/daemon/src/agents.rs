@@ -104,6 +104,8 @@ pub struct AgentView {
     pub plan_current: bool,
     /// What it could not do of its plan.
     pub problems: Vec<String>,
+    /// Declared commands that could not be run there, and why.
+    pub missing: BTreeMap<String, String>,
     /// It was shown a journal that does not follow from the one it knew.
     pub rewritten: Option<protocol::Rewritten>,
     /// The journal's newest record that it knew of when this host first heard it.
@@ -229,6 +231,11 @@ impl Agents {
             member.post.work.push(Task::Epoch { cluster: cluster.to_owned(), epoch });
         }
         self.shared.leases.ended(&roster, cluster, epoch).await
+    }
+
+    /// Whether the end of a cluster's lease would prove anything: the agent whose enforcer ends its primary, or why there is none.
+    pub fn lease_proves(&self, cluster: &str) -> Result<String, String> {
+        self.shared.leases.holder(cluster)
     }
 
     /// What the enforcers hold, by the agents' newest words.

@@ -6,11 +6,14 @@
 //! |---|---|
 //! | `GET /v1/status` | [`FleetStatus`](tidegate_kernel::view::FleetStatus), and `agents` beside it |
 //! | `GET /v1/services/NAME` | [`ServiceStatus`](tidegate_kernel::view::ServiceStatus) |
-//! | `GET /v1/ready[?service=NAME]` | checked now: `[{"service", "blockers": [Reason]}]` |
+//! | `GET /v1/ready[?service=NAME]` | checked now: `[{"service", "blockers": [Reason], "notes": [Reason]}]` |
 //! | `GET /v1/what-if?lose=SITE` | `[`[`Judgement`](tidegate_kernel::view::Judgement)`]` |
 //! | `POST /v1/plan` with [`Command`](tidegate_kernel::event::Command) | [`PlanView`](tidegate_kernel::view::PlanView), or 409 and [`Refused`](tidegate_kernel::event::Refused) |
+//! | `POST /v1/plan` with an evacuation | [`EvacuationPlan`](tidegate_kernel::view::EvacuationPlan), or 409 and the same |
 //! | `POST /v1/orders` with [`Command`](tidegate_kernel::event::Command) | [`Accepted`](tidegate_kernel::event::Accepted), or 409 and [`Refused`](tidegate_kernel::event::Refused) |
 //! | `GET /v1/runs`, `GET /v1/runs/ID` | [`RunView`](tidegate_kernel::view::RunView)s, or one; `ID` is a number or `rNUMBER` |
+//! | `GET /v1/runs/ID/report` | [`RunReport`](tidegate_kernel::view::RunReport) |
+//! | `GET /v1/evacuations` | [`Evacuation`](tidegate_kernel::state::Evacuation)s, the newest first |
 //! | `GET /v1/questions` | the open questions |
 //! | `GET /v1/plugins`, `GET /v1/plugins/SLOT` | slots with their revisions; `/` in a slot's name is written `%2F` |
 //! | `POST /v1/plugins/SLOT/load` | takes a candidate, checks it as a swap would, and keeps it beside the active revision |

@@ -17,7 +17,9 @@ use crate::enforcer;
 pub mod channels;
 pub mod check;
 pub mod console;
+pub mod database;
 pub mod demonstration;
+pub mod evacuate;
 pub mod explain;
 pub mod failed;
 pub mod init;
@@ -29,11 +31,31 @@ pub mod processes;
 pub mod reach;
 pub mod ready;
 pub mod replay;
+pub mod report;
 pub mod runs;
 pub mod status;
 pub mod text;
 pub mod times;
 pub mod what_if;
+
+const FAILOVER_EXAMPLES: &str = "Examples:
+  tidegate failover shop --dry-run               the plan, the guards it passes, what it would lose, how that is proven
+  tidegate failover shop --to eu-west            asks you to type the service's name
+  tidegate failover shop --accept-loss 5s        lose up to 5 s of its data rather than wait
+
+Exit codes: 0 begun (with --watch: done), 1 undone, 2 bad usage, 3 refused by a guard, 4 waiting for a person.";
+
+const SWITCHOVER_EXAMPLES: &str = "Examples:
+  tidegate switchover shop --dry-run             which node would lead, and which guards it passes
+  tidegate switchover shop --to eu-west --watch  stop writes, catch up, promote, lead traffic, follow it to its end
+
+Exit codes: 0 begun (with --watch: done), 1 undone, 2 bad usage, 3 refused by a guard, 4 waiting for a person.";
+
+const FAILBACK_EXAMPLES: &str = "Examples:
+  tidegate failback shop --dry-run               the plan, and the guards it passes
+  tidegate failback shop --yes --watch           in a script, following the run to its end
+
+Exit codes: 0 begun (with --watch: done), 1 undone, 2 bad usage, 3 refused by a guard, 4 waiting for a person.";
 
 /// Decides whether traffic and data move to another region, and can prove why.
 #[derive(Debug, Parser)]
@@ -121,10 +143,19 @@ pub enum Command {
     WhatIf(what_if::WhatIf),
     /// Say why a service moved, or did not.
     Explain(explain::ExplainOf),
-    /// Move a service to another site.
-    Failover(orders::MoveService),
+    /// Move a service to another site: planned where both sides are well, else as an emergency.
+    #[command(after_help = FAILOVER_EXAMPLES)]
+    Failover(orders::Failover),
+    /// Move a service whose two sides are well, and lose nothing.
+    #[command(after_help = SWITCHOVER_EXAMPLES)]
+    Switchover(orders::MoveService),
     /// Move a service back to where it should be.
+    #[command(after_help = FAILBACK_EXAMPLES)]
     Failback(orders::MoveService),
+    /// Move everything away from a site, what is needed first.
+    Evacuate(evacuate::Evacuate),
+    /// Say what a run kept of what was promised: how long, what was lost, step by step.
+    Report(report::Report),
     /// Stop automatic moves, of one service or of the fleet.
     Pause(orders::Pause),
     /// Allow automatic moves again.
@@ -259,8 +290,11 @@ pub async fn run(arguments: Arguments, console: &Console) -> Result<Exit, Failed
         Command::Ready(ready) => ready::run(common, console, ready.service.as_deref()).await,
         Command::WhatIf(what_if) => what_if::run(common, console, &what_if).await,
         Command::Explain(explain) => explain::run(common, console, &explain).await,
-        Command::Failover(asked) => orders::move_service(common, console, &asked, orders::failover).await,
-        Command::Failback(asked) => orders::move_service(common, console, &asked, orders::failback).await,
+        Command::Failover(asked) => orders::move_service(common, console, &asked.what, orders::failover(&asked)).await,
+        Command::Switchover(asked) => orders::move_service(common, console, &asked, orders::switchover(&asked)).await,
+        Command::Failback(asked) => orders::move_service(common, console, &asked, orders::failback(&asked)).await,
+        Command::Evacuate(asked) => evacuate::run(common, console, &asked).await,
+        Command::Report(asked) => report::run(common, console, &asked).await,
         Command::Pause(asked) => orders::order(common, console, &asked.into()).await,
         Command::Resume(asked) => orders::order(common, console, &asked.into()).await,
         Command::Questions => orders::questions(common, console).await,

@@ -4,7 +4,9 @@
 //! argument against its pattern here, and what passes is data in one place of one element, whatever characters it has.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -93,6 +95,12 @@ impl Declared {
         })
     }
 
+    /// Why it could not be run on this machine now; none = it could be tried.
+    pub fn missing(&self) -> Option<String> {
+        let program = self.plan.argv.first()?;
+        no_program(Path::new(program)).or_else(|| other_user(self.plan.run_as.as_deref()).err())
+    }
+
     fn invalid(&self, what: String) -> Failure {
         Failure::Invalid(format!("command {} {what}; nothing was run", self.name))
     }
@@ -126,32 +134,12 @@ impl Prepared {
         command.spawn().map_err(|error| self.not_run(&format!("cannot start {program}{}: {error}", self.as_whom())))
     }
 
-    /// Whom to become first; none = it runs as whoever this process is. Only root may: another process with the right to change
-    /// its user would hand its own supplementary groups on.
     fn other_user(&self) -> Result<Option<User>, Failure> {
-        let Some(name) = &self.run_as else { return Ok(None) };
-        let (user, own) = (self.user(name)?, Uid::current());
-        if user.uid == own {
-            return Ok(None);
-        }
-        if own.is_root() {
-            return Ok(Some(user));
-        }
-        Err(self.not_run(&format!(
-            "it is declared to run as {name}, and only root can change to another user (this process has uid {own})"
-        )))
+        other_user(self.run_as.as_deref()).map_err(|what| self.not_run(&what))
     }
 
     fn as_whom(&self) -> String {
         self.run_as.as_deref().map(|name| format!(" as {name}")).unwrap_or_default()
-    }
-
-    fn user(&self, name: &str) -> Result<User, Failure> {
-        match User::from_name(name) {
-            Ok(Some(user)) => Ok(user),
-            Ok(None) => Err(self.not_run(&format!("there is no user {name} on this machine"))),
-            Err(error) => Err(self.not_run(&format!("cannot look up the user {name}: {error}"))),
-        }
     }
 
     fn not_run(&self, what: &str) -> Failure {
@@ -217,6 +205,37 @@ fn collect(source: Option<impl AsyncRead + Unpin + Send + 'static>, max: u64) ->
 }
 
 /// As shells say it: 128 and the signal for what a signal ended.
+/// Whom to become first; none = it runs as whoever this process is. Only root may: another process with the right to change
+/// its user would hand its own supplementary groups on.
+fn other_user(run_as: Option<&str>) -> Result<Option<User>, String> {
+    let Some(name) = run_as else { return Ok(None) };
+    let user = match User::from_name(name) {
+        Ok(Some(user)) => user,
+        Ok(None) => return Err(format!("there is no user {name} on this machine")),
+        Err(error) => return Err(format!("cannot look up the user {name}: {error}")),
+    };
+    let own = Uid::current();
+    if user.uid == own {
+        return Ok(None);
+    }
+    if own.is_root() {
+        return Ok(Some(user));
+    }
+    Err(format!(
+        "it is declared to run as {name}, and only root can change to another user (this process has uid {own})"
+    ))
+}
+
+fn no_program(path: &Path) -> Option<String> {
+    let path_shown = path.display();
+    match std::fs::metadata(path) {
+        Err(error) => Some(format!("there is no program {path_shown}: {error}")),
+        Ok(found) if !found.is_file() => Some(format!("{path_shown} is no program")),
+        Ok(found) if found.permissions().mode() & 0o111 == 0 => Some(format!("{path_shown} may not be executed")),
+        Ok(_) => None,
+    }
+}
+
 fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
@@ -356,6 +375,27 @@ mod tests {
         ];
         for (a, b, expected) in cases {
             assert_eq!(argv(&declared, &[("a", a), ("b", b)]), Ok(expected.map(str::to_owned).to_vec()));
+        }
+    }
+
+    #[test]
+    fn says_what_is_missing_before_it_is_needed() {
+        let directory = tempfile::tempdir().unwrap();
+        let plain = directory.path().join("plain");
+        std::fs::write(&plain, "text").unwrap();
+        let missing = |program: &str, run_as: Option<&str>| {
+            let plan = declared(&[program], &[]).unwrap().plan;
+            Declared::new("try", &CommandPlan { run_as: run_as.map(Into::into), ..plan }).unwrap().missing()
+        };
+        assert_eq!(missing("/bin/true", None), None);
+        for (program, run_as, words) in [
+            ("/no/such/program", None, "there is no program"),
+            (directory.path().to_str().unwrap(), None, "is no program"),
+            (plain.to_str().unwrap(), None, "may not be executed"),
+            ("/bin/true", Some("no-such-user"), "there is no user no-such-user"),
+        ] {
+            let why = missing(program, run_as).unwrap_or_default();
+            assert!(why.contains(words), "{program}: {why}");
         }
     }
 

@@ -36,6 +36,7 @@ mod heartbeat;
 pub mod live;
 mod memory;
 pub mod metrics;
+mod plans;
 mod readiness;
 mod reload;
 mod rollout;
@@ -194,6 +195,12 @@ impl Host {
             checked.push((declared.name.clone(), blockers));
         }
         Ok(checked)
+    }
+
+    /// What a service that is ready still lacks for the loss of a site, or has.
+    pub fn ready_notes(&self, service: &str) -> Vec<Reason> {
+        let live = self.live();
+        live.service(service).map_or_else(Vec::new, |declared| readiness::notes(self, &live, declared))
     }
 
     /// Sends a message that says who tries the channel.

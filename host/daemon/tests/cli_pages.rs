@@ -8,7 +8,7 @@ use jiff::tz::{Offset, TimeZone};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tidegate::cli::times::Times;
-use tidegate::cli::{check, explain, journal, orders, plugins, ready, runs, status, what_if};
+use tidegate::cli::{check, evacuate, explain, journal, orders, plugins, ready, report, runs, status, what_if};
 use tidegate_kernel::record::Record;
 
 /// 2026-11-20 22:14:05 UTC, in milliseconds.
@@ -197,6 +197,47 @@ fn drift_says_both_sides_and_what_to_type() {
     golden("status-drift", &status::service(&read(drifted), &times()));
 }
 
+fn node(name: &str, changes: Value) -> Value {
+    let mut node = json!({
+        "name": name, "site": name, "role": "replica", "leads": false, "answers": true, "timeline": 2, "lag-bytes": 0, "lag": 0,
+        "contact-age": 100, "upstream": "eu-west", "heard": 200, "priority": 100, "outside": null, "proof": null,
+        "diverged-bytes": null, "facts": []
+    });
+    for (key, value) in changes.as_object().expect("changes by key") {
+        node[key] = value.clone();
+    }
+    node
+}
+
+fn service_with_data() -> Value {
+    let alarm = json!({
+        "at": moment(9_000), "revision": revision(), "verdict": "hold", "analysis": "standby-lost", "alarm": "warning",
+        "reasons": [reason("standby-lost", "us-east follows nobody")], "vetoes": [], "would-change-if": [], "ruling": "nothing",
+        "situation": "sha256:51"
+    });
+    let mut moved = moved_service();
+    moved["decision"] = alarm;
+    moved["database"] = json!({
+        "cluster": "orders", "primary": "eu-west", "since": NOW - 241_000, "synchronous": 1,
+        "published": { "nodes": ["ap-south", "us-east"], "wait-for": 1, "epoch": 4 }, "sample-age": 120, "failure": null,
+        "unsound": "select count(*) > 0 from orders: f",
+        "nodes": [
+            node("us-east", json!({ "answers": false, "role": "unknown", "lag-bytes": null, "lag": null, "upstream": null,
+                "outside": "it was the primary before node eu-west", "proof": "standby-quorum", "diverged-bytes": 512 })),
+            node("eu-west", json!({ "role": "primary", "leads": true, "lag-bytes": null, "lag": null, "upstream": null })),
+            node("ap-south", json!({ "lag-bytes": 4_096, "lag": 1_500, "priority": 0 }))
+        ]
+    });
+    moved
+}
+
+#[test]
+fn a_service_with_data_shows_who_leads_who_lags_and_who_does_not_count() {
+    golden("status-data", &status::service(&read(service_with_data()), &times()));
+    let fleet = fleet(json!({ "services": [service_with_data()] }));
+    golden("status-data-fleet", &status::fleet(&read(fleet), &times()));
+}
+
 #[test]
 fn a_run_shows_its_steps_and_what_a_person_can_type() {
     golden("run-done", &runs::page(&read(run_view("done")), &times()));
@@ -223,6 +264,89 @@ fn a_dry_run_shows_plan_guards_and_loss() {
 }
 
 #[test]
+fn a_dry_run_of_data_shows_who_would_lead_what_is_lost_and_how_it_is_proven() {
+    let proof = |kind: &str, open: bool, text: &str| json!({ "kind": kind, "open": open, "text": text });
+    let plan = json!({
+        "service": "shop", "kind": "fail-over", "runbook": "fail-over", "from": "us-east", "to": "eu-west",
+        "shares": [{ "site": "eu-west", "per-cent": 100 }],
+        "steps": [step_view("promote", "make node b the primary of orders", "pending", None, "")],
+        "guards": [{ "number": 56, "name": "loss-bound", "objections": [] }],
+        "differences": [], "loss": "up to 1800 ms of data as of now", "markdown": "",
+        "data": { "cluster": "orders", "synchronous": 0, "from": "a", "to": "b", "loss": "up to 1800 ms of data as of now", "proofs": [
+            proof("stopped", true, "the agent at its site stops a by the command a-stop, if it answers"),
+            proof("lease", false, "no agent has said that its enforcer holds a of orders")
+        ] }
+    });
+    golden("dry-run-data", &orders::plan(&read(plan), &times()));
+}
+
+fn evacuation(end: Value) -> Value {
+    json!({
+        "id": 2, "site": "us-east", "to": null, "by": "ann", "opened": moment(60_000), "phase": 1, "stays": ["racks"], "end": end,
+        "closed": null, "phases": [
+            [{ "service": "login", "to": "eu-west", "run": 4, "gone": true }, { "service": "media", "to": "eu-west", "run": null, "gone": true }],
+            [{ "service": "shop", "to": "eu-west", "run": 5, "gone": false }],
+            [{ "service": "pay", "to": "ap-south", "run": null, "gone": false }]
+        ]
+    })
+}
+
+#[test]
+fn an_evacuation_shows_its_phases_and_what_has_gone() {
+    let all = json!([evacuation(Value::Null), evacuation(json!({ "stopped": "run r5 was undone" }))]);
+    golden("evacuations", &evacuate::list(&read::<Vec<_>>(all), &times()));
+    golden("evacuations-none", &evacuate::list(&[], &times()));
+    let fleet = fleet(
+        json!({ "services": [service("shop", json!({}))], "evacuation": evacuation(json!({ "stopped": "run r5 was undone" })) }),
+    );
+    golden("status-evacuation", &status::fleet(&read(fleet), &times()));
+}
+
+#[test]
+fn an_evacuations_dry_run_shows_phases_then_each_plan() {
+    let plan = |service: &str, to: &str| {
+        json!({
+            "service": service, "kind": "switch-over", "runbook": "switch-over", "from": "us-east", "to": to, "shares": [],
+            "steps": [step_view("traffic", "point its name there", "pending", None, "")], "guards": [], "differences": [],
+            "loss": "no data: traffic only", "markdown": ""
+        })
+    };
+    let planned = json!({ "site": "us-east", "to": "eu-west", "stays": ["racks"], "phases": [
+        [{ "service": "login", "under-way": null, "plan": plan("login", "eu-west"), "blockers": [] },
+         { "service": "media", "under-way": 7, "plan": null, "blockers": [] }],
+        [{ "service": "shop", "under-way": null, "plan": plan("shop", "eu-west"),
+           "blockers": [reason("capacity", "eu-west would be full: what goes first has taken its room")] }]
+    ] });
+    golden("evacuation-plan", &evacuate::plan(&read(planned), &times()));
+}
+
+#[test]
+fn a_report_says_what_was_promised_what_was_measured_and_how_it_came_to_that() {
+    let mark = |name: &str, ago: u64, text: &str| json!({ "name": name, "at": moment(ago), "text": text });
+    let step = |name: &str, began: u64, took: u64, text: &str| {
+        json!({
+            "name": name, "what": format!("what {name} does"), "status": "done", "began": began, "took": took, "tries": 1, "text": text
+        })
+    };
+    let told = json!({
+        "id": 3, "service": "shop", "kind": "fail-over", "from": "us-east", "to": "eu-west", "by": null, "end": "done",
+        "promised": { "rto": 5_000, "rpo": 5_000, "mtpd": null },
+        "outage": { "at-most": 3_400, "text": "since its primary answered for the last time, until it was seen well at eu-west", "verdict": "kept" },
+        "loss": { "beforehand": 700, "bytes": 512, "at-most": 2_950, "text": "node b lacked the last 512 bytes of log that node a had", "verdict": "kept" },
+        "marks": [mark("primary answered", 242_600, "node a of orders answered for the last time"), mark("decided", 241_900, "by itself"),
+            mark("proven", 239_650, "lease"), mark("promoted", 239_400, "b"), mark("closed", 239_000, "")],
+        "steps": [step("proof", 0, 2_250, "lease: over-for-ms 0"), step("promote", 2_300, 200, "done")]
+    });
+    golden("report", &report::page(&read(told.clone()), &times()));
+    let mut open = told;
+    (open["end"], open["promised"], open["outage"]["at-most"]) = (Value::Null, Value::Null, Value::Null);
+    (open["outage"]["verdict"], open["outage"]["text"]) = (json!("unknown"), json!("it is not over"));
+    (open["loss"]["verdict"], open["loss"]["beforehand"], open["loss"]["at-most"]) =
+        (json!("missed"), Value::Null, Value::Null);
+    golden("report-open", &report::page(&read(open), &times()));
+}
+
+#[test]
 fn questions_say_why_and_what_to_type() {
     golden("questions", &orders::question_list(&[read(question())], &times()));
     golden("questions-none", &orders::question_list(&[], &times()));
@@ -235,6 +359,34 @@ fn what_is_not_ready_comes_first() {
         { "service": "shop", "blockers": [reason("dns-denied", "10.0.0.53 refuses the key"), reason("capacity", "eu-west is full")] }
     ]);
     golden("ready", &ready::page(&read::<Vec<_>>(checked)));
+}
+
+#[test]
+fn readiness_of_data_says_whether_a_lease_would_prove_anything() {
+    let checked = json!([
+        { "service": "shop", "blockers": [reason("command-missing", "command a-stop of node a, at agent east: there is no program /x")],
+          "notes": [reason("no-lease", "if the site of its primary is lost, a person is asked: no agent holds a")] },
+        { "service": "pay", "blockers": [], "notes": [reason("lease", "agent east ends the primary of pay with its lease")] }
+    ]);
+    golden("ready-data", &ready::page(&read::<Vec<_>>(checked)));
+}
+
+#[test]
+fn a_check_of_the_running_host_says_which_commands_are_missing_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fleet.toml");
+    let commands = "[command.stop]\nargv = [\"/bin/stop\"]\nsites = [\"us-east\", \"eu-west\"]\n[command.note]\nargv = [\"/bin/note\"]\n";
+    std::fs::write(&path, format!("{FLEET}{commands}")).unwrap();
+    let fleet = tidegate::cli::reach::parse(&path).expect("a sound file");
+    let agents = json!([
+        { "name": "east", "site": "us-east", "heard-ago": 100, "missing": { "stop": "there is no user postgres on this machine" } },
+        { "name": "south", "site": "ap-south", "heard-ago": null, "missing": {} }
+    ]);
+    let mut report = check::report(&path);
+    (report.findings, report.survival) = (Vec::new(), Vec::new());
+    report.missing = Some(check::missing_commands(&fleet, &read::<Vec<_>>(agents)));
+    let page = check::page(&report);
+    golden("check-online", &page.replace(&format!("{}/", directory.path().display()), ""));
 }
 
 #[test]

@@ -128,3 +128,31 @@ async fn a_probe_that_does_not_work_stays_where_it_was_tried_and_is_told_of() {
     assert_eq!(rollout().await, Value::Null, "the same code with the same settings is nothing new");
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declared_command_that_an_agent_could_not_run_is_named_before_it_is_needed() {
+    let (left, _left_alive) = service(Ipv4Addr::new(127, 0, 0, 1)).await;
+    let (right, _right_alive) = service(Ipv4Addr::new(127, 0, 0, 2)).await;
+    let (dns, (hook, _messages)) = (nameserver().await, receiver().await);
+    let commands = "[command.there]\nargv = [\"/bin/true\"]\n[command.gone]\nargv = [\"/no/such/program\"]\n\
+                    [command.nobody]\nargv = [\"/bin/true\"]\nrun-as = \"no-such-user\"\n";
+    let stage = Stage::new(|directory| {
+        with_an_agent(directory, &fleet(directory, left, right, dns.local_addr()), hook) + commands
+    });
+    let host = stage.start().await;
+    let _agent = agent(stage.directory.path(), &host.serving.agents.unwrap().to_string());
+    until("the agent has said what is missing", || async {
+        let status: Value = stage.client.get("/v1/status").await.unwrap();
+        status["agents"][0]["missing"]["nobody"].is_string()
+    })
+    .await;
+    let socket = format!("unix:{}", stage.directory.path().join("host.sock").display());
+    let checked = tidegate(stage.directory.path(), &["check", "--online", "--host", &socket]).await;
+    let page = said(&checked);
+    for words in ["there is no program /no/such/program", "there is no user no-such-user"] {
+        assert!(page.contains(words), "{page}");
+    }
+    assert!(!page.lines().any(|line| line.starts_with("there ")), "{page}");
+    assert_eq!(checked.status.code(), Some(1), "{page}");
+    host.stop().await;
+}

@@ -237,3 +237,49 @@ async fn does_not_start_from_a_journal_that_somebody_changed_nor_beside_another_
     let refused = format!("{:#}", run(&stage.fleet_file(), Options::default()).await.unwrap_err());
     assert!(refused.contains("journal-0000000000000001.jsonl:1: record 1"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_is_evacuated_on_one_order_and_each_run_has_its_report() {
+    let (left, _left_alive) = service(Ipv4Addr::new(127, 0, 0, 1)).await;
+    let (right, _right_alive) = service(Ipv4Addr::new(127, 0, 0, 2)).await;
+    let dns = nameserver().await;
+    let stage = Stage::new(|directory| fleet(directory, left, right, dns.local_addr()));
+    let host = stage.start().await;
+    until("both sites are seen well and a move would work", || async {
+        let shop: Value = stage.client.get("/v1/services/shop").await.unwrap();
+        shop["movable"] == json!({"yes": "right"}) && shop["places"][0]["consensus"]["status"] == "healthy"
+    })
+    .await;
+    let socket = format!("unix:{}", stage.directory.path().join("host.sock").display());
+    let typed = |arguments: &[&str]| {
+        let arguments: Vec<String> =
+            arguments.iter().map(|word| (*word).to_owned()).chain(["--host".into(), socket.clone()]).collect();
+        let directory = stage.directory.path().to_owned();
+        async move {
+            let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            tidegate(&directory, &words).await
+        }
+    };
+    let planned = typed(&["evacuate", "left", "--dry-run"]).await;
+    assert!(planned.status.success() && said(&planned).contains("dry run switch-over of shop"), "{}", said(&planned));
+    assert_eq!(shop_leads_to(dns.local_addr()).await, [Ipv4Addr::new(127, 0, 0, 1)], "a dry run changes nothing");
+    assert_eq!(typed(&["evacuate", "left"]).await.status.code(), Some(2), "nobody confirmed it");
+    let begun = typed(&["evacuate", "left", "--yes"]).await;
+    assert!(begun.status.success() && said(&begun).contains("evacuation e1 of left has begun"), "{}", said(&begun));
+    until("everything has left", || async {
+        let all: Value = stage.client.get("/v1/evacuations").await.unwrap();
+        all[0]["end"] == "done"
+    })
+    .await;
+    assert_eq!(shop_leads_to(dns.local_addr()).await, [Ipv4Addr::new(127, 0, 0, 2)]);
+    let listed = typed(&["evacuate", "--list"]).await;
+    assert!(said(&listed).contains("evacuation e1 of left: done"), "{}", said(&listed));
+    let report = typed(&["report", "r0"]).await;
+    assert!(
+        report.status.success() && said(&report).contains("switch-over of shop: left → right"),
+        "{}",
+        said(&report)
+    );
+    assert_eq!(typed(&["evacuate", "left", "--yes"]).await.status.code(), Some(2), "nothing is there any more");
+    host.stop().await;
+}

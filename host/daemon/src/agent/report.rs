@@ -78,6 +78,7 @@ async fn report(agent: &Agent, link: &mut Link, backlog: &Backlog, sound: bool) 
         looks: backlog.looks.iter().take(REPORT_MAX).cloned().collect(),
         plan: applied.version,
         problems: applied.problems,
+        missing: agent.missing.borrow().clone(),
         chain,
         rewritten,
         counters: agent.prober.counters(),

@@ -158,7 +158,7 @@ impl Leases {
     }
 
     /// The agent whose enforcer ends the primary with its lease; without one the lease's end proves nothing.
-    fn holder(&self, cluster: &str) -> Result<String, String> {
+    pub(super) fn holder(&self, cluster: &str) -> Result<String, String> {
         let book = lock(&self.book);
         let primary = book.kept.led.get(cluster).ok_or_else(|| format!("nobody is known to have led {cluster}"))?;
         let held = book.kept.holds.iter().find(|at| at.held.cluster == cluster && at.held.node == *primary);

@@ -83,6 +83,9 @@ pub struct Report {
     pub plan: Option<String>,
     /// What it could not do of that plan.
     pub problems: Vec<String>,
+    /// Declared commands that could not be run there, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<String, String>,
     /// The newest chain head that it was shown and believed.
     pub chain: Option<ChainHead>,
     /// A head that it was shown and did not believe.

@@ -157,6 +157,7 @@ impl Member {
             sound: report.sound,
             plan_current: report.plan.as_ref() == Some(&self.plan.borrow().version),
             problems: report.problems,
+            missing: report.missing,
             rewritten: report.rewritten,
             remembers: self.post.remembered(),
             counters: report.counters,

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tidegate_kernel::Kernel;
 use tidegate_kernel::event::{Command, RunId};
 
 use super::answer::{Answer, Told, document, refused, text};
@@ -140,18 +141,33 @@ async fn look(host: &Host, path: &[&str], question: &Question) -> Answer {
         }
         ["runs"] => document(&core.look(|kernel, now| kernel.runs(now)).await?),
         ["runs", id] => {
-            let run = id.strip_prefix('r').unwrap_or(id).parse().map(RunId);
-            let run = run.map_err(|_| {
-                bad_request(format!("`{id}` is no run"), id, "write its number, as `run list` shows it")
-            })?;
+            let run = run_id(id)?;
             let shown = core.look(move |kernel, now| kernel.run(run, now)).await?;
-            document(&shown.ok_or_else(|| Told::no_such("run", id, "`tidegate run list` lists them all"))?)
+            document(&shown.ok_or_else(|| no_such_run(id))?)
+        }
+        ["runs", id, "report"] => {
+            let run = run_id(id)?;
+            let shown = core.look(move |kernel, _| kernel.report(run)).await?;
+            document(&shown.ok_or_else(|| no_such_run(id))?)
+        }
+        ["evacuations"] => {
+            let all = |kernel: &Kernel, _| kernel.state().evacuations.values().rev().cloned().collect::<Vec<_>>();
+            document(&core.look(all).await?)
         }
         ["questions"] => {
             document(&core.look(|kernel, _| kernel.state().open_questions().cloned().collect::<Vec<_>>()).await?)
         }
         _ => Err(question.no_such_path()),
     }
+}
+
+fn run_id(id: &str) -> Result<RunId, Told> {
+    let run = id.strip_prefix('r').unwrap_or(id).parse().map(RunId);
+    run.map_err(|_| bad_request(format!("`{id}` is no run"), id, "write its number, as `run list` shows it"))
+}
+
+fn no_such_run(id: &str) -> Told {
+    Told::no_such("run", id, "`tidegate run list` lists them all")
 }
 
 async fn order(host: &Host, question: &Question) -> Answer {
@@ -168,7 +184,13 @@ async fn order(host: &Host, question: &Question) -> Answer {
 
 async fn plan(host: &Host, question: &Question) -> Answer {
     let command: Command = question.json()?;
-    match host.core().look(move |kernel, now| kernel.plan(&command, now)).await? {
+    if let Command::Evacuate { site, to } = command {
+        return match host.plan_evacuation(site, to).await? {
+            Ok(plan) => document(&plan),
+            Err(why) => refused(&why),
+        };
+    }
+    match host.plan(command).await? {
         Ok(plan) => document(&plan),
         Err(why) => refused(&why),
     }
@@ -181,8 +203,11 @@ async fn ready(host: &Host, service: Option<String>) -> Answer {
         return Err(Told::no_such("service", name, "`tidegate status` lists them all"));
     }
     let checked = host.check_ready(service.as_deref()).await?;
-    let shown: Vec<_> =
-        checked.into_iter().map(|(service, blockers)| json!({ "service": service, "blockers": blockers })).collect();
+    let shown = |(service, blockers): (String, Vec<_>)| {
+        let notes = host.ready_notes(&service);
+        json!({ "service": service, "blockers": blockers, "notes": notes })
+    };
+    let shown: Vec<_> = checked.into_iter().map(shown).collect();
     document(&shown)
 }
 

@@ -1,9 +1,11 @@
 //! `tidegate check`: what is wrong with a fleet file, and which losses each service survives by itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tidegate_kernel::contract::Millis;
 use tidegate_kernel::fleet::{self, Finding, Fleet, Level, Outlook, Problem, SiteId, Survival};
 
 use crate::cli::console::Console;
@@ -19,7 +21,7 @@ use crate::cli::{Common, reach, ready};
   tidegate check --fleet next.toml               before it is put in place
   tidegate check --online                        and whether a move would work now: asks the running host")]
 pub struct Check {
-    /// Ask the running host as well: credentials, grants, zones, targets.
+    /// Ask the running host as well: credentials, grants, zones, targets, and which commands are missing where.
     #[arg(long)]
     pub online: bool,
 }
@@ -40,6 +42,42 @@ pub struct Report {
     pub survival: Vec<Loss>,
     /// What a move would fail on now, as the running host sees it; none = it was not asked.
     pub ready: Option<Vec<Checked>>,
+    /// Declared commands that an agent could not run; none = nobody was asked.
+    pub missing: Option<Vec<MissingCommand>>,
+}
+
+/// A declared command that could not be run at a site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MissingCommand {
+    /// The command.
+    pub command: String,
+    /// The site.
+    pub site: String,
+    /// The agent that says so; none = no agent stands there, or none was heard.
+    pub agent: Option<String>,
+    /// What is missing.
+    pub why: String,
+}
+
+/// What the host says of one agent, as far as its commands go.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AgentWord {
+    /// Its name.
+    pub name: String,
+    /// Its site.
+    pub site: String,
+    /// None = the host has not heard it yet.
+    pub heard_ago: Option<Millis>,
+    /// Command → what is missing.
+    #[serde(default)]
+    pub missing: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Agents {
+    agents: Vec<AgentWord>,
 }
 
 /// What becomes of one service when one site is lost.
@@ -64,6 +102,8 @@ pub async fn run(common: &Common, console: &Console, asked: &Check) -> Result<Ex
     let mut report = report(&path);
     if asked.online && report.usable {
         report.ready = Some(ready::ask(common, console, None).await?.value);
+        let said = reach::host(common)?.get::<Agents>("/v1/status").await?;
+        report.missing = reach::parse(&path).ok().map(|fleet| missing_commands(&fleet, &said.agents));
     }
     console.show(&report, |report, _| page(report))?;
     Ok(exit(&report))
@@ -79,6 +119,7 @@ pub fn report(path: &Path) -> Report {
             findings: fleet::check(&fleet),
             survival: fleet::survivals(&fleet).iter().map(|survival| loss(&fleet, survival)).collect(),
             ready: None,
+            missing: None,
         },
         Err(problems) => Report {
             fleet: path.to_owned(),
@@ -87,6 +128,7 @@ pub fn report(path: &Path) -> Report {
             findings: Vec::new(),
             survival: Vec::new(),
             ready: None,
+            missing: None,
         },
     }
 }
@@ -118,15 +160,61 @@ pub fn page(report: &Report) -> String {
         text += &ready::page(checked);
         text.push('\n');
     }
+    if let Some(missing) = report.missing.as_ref().filter(|missing| !missing.is_empty()) {
+        text += &missing_table(missing);
+        text.push('\n');
+    }
     text + &summary(report)
+}
+
+/// Each declared command at each of its sites: whether the agents there could run it.
+pub fn missing_commands(fleet: &Fleet, agents: &[AgentWord]) -> Vec<MissingCommand> {
+    let mut missing = Vec::new();
+    for (name, command) in &fleet.commands {
+        for site in command.sites.iter().map(|site| &fleet.sites[site.at()].name) {
+            missing.extend(missing_at(name, site, agents));
+        }
+        if command.sites.is_empty() {
+            let everywhere: BTreeSet<&String> = agents.iter().map(|agent| &agent.site).collect();
+            missing.extend(everywhere.into_iter().flat_map(|site| missing_at(name, site, agents)));
+        }
+    }
+    missing
+}
+
+fn missing_at(command: &str, site: &str, agents: &[AgentWord]) -> Vec<MissingCommand> {
+    let said = |agent: Option<&str>, why: &str| MissingCommand {
+        command: command.to_owned(),
+        site: site.to_owned(),
+        agent: agent.map(str::to_owned),
+        why: why.to_owned(),
+    };
+    let here: Vec<&AgentWord> = agents.iter().filter(|agent| agent.site == site).collect();
+    if here.is_empty() {
+        return vec![said(None, "no agent stands there to run it")];
+    }
+    if here.iter().all(|agent| agent.heard_ago.is_none()) {
+        return vec![said(None, "nobody knows: its agent was not heard yet")];
+    }
+    here.iter().filter_map(|agent| Some(said(Some(&agent.name), agent.missing.get(command)?))).collect()
+}
+
+fn missing_table(missing: &[MissingCommand]) -> String {
+    let mut table = Table::new(["command", "missing at", "agent", "because"]);
+    for one in missing {
+        let agent = one.agent.as_deref().unwrap_or_default();
+        table.row([cell(&one.command, Tone::Title), one.site.as_str().into(), agent.into(), cell(&one.why, Tone::Bad)]);
+    }
+    table.render()
 }
 
 fn exit(report: &Report) -> Exit {
     let broken = report.findings.iter().any(|finding| finding.severity == Level::Error);
     let blocked = report.ready.iter().flatten().any(|checked| !checked.blockers.is_empty());
+    let missing = report.missing.iter().flatten().next().is_some();
     match report.usable {
         false => Exit::Usage,
-        true if broken || blocked => Exit::Failed,
+        true if broken || blocked || missing => Exit::Failed,
         true => Exit::Done,
     }
 }

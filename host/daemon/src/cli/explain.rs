@@ -8,12 +8,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use tidegate_kernel::contract::{self, Candidate, Outcome, Reason, Situation, Status, Verdict, Veto};
+use tidegate_kernel::contract::{self, Candidate, Outcome, Reason, Severity, Situation, Status, Verdict, Veto};
 use tidegate_kernel::event::{Command, Revision, RunId};
 use tidegate_kernel::record::{Cause, Change, Decided, Record, Sensed};
 use tidegate_kernel::rules;
 use tidegate_kernel::saga::{Heading, StepStatus};
-use tidegate_kernel::state::{Drift, LastDecision, Life, Pause, Question, Readiness, Ruling, Run, RunEnd, State, Step};
+use tidegate_kernel::state::{
+    ClusterState, Drift, LastDecision, Life, Pause, Question, Readiness, Ruling, Run, RunEnd, State, Step,
+};
 use tidegate_kernel::view::{question_name, run_name};
 
 use crate::cli::console::Console;
@@ -128,6 +130,8 @@ struct Story {
     movers: BTreeMap<RunId, Account>,
     /// The newest run, with the decision that asked for it and the order that allowed or wanted it.
     run: Option<(RunId, Option<Account>, Option<Command>)>,
+    /// Its data, as the last situation with any named it.
+    cluster: Option<String>,
 }
 
 /// Reads the journal and tells.
@@ -219,6 +223,7 @@ impl Story {
             last: None,
             movers: BTreeMap::new(),
             run: None,
+            cluster: None,
         }
     }
 
@@ -255,6 +260,7 @@ impl Story {
     fn remember_votes(&mut self, decided: &Decided) {
         if let Some(situation) = &decided.situation.body {
             self.votes.insert(decided.situation.hash.clone(), votes(situation));
+            self.cluster = situation.cluster.as_ref().map(|cluster| cluster.name.clone()).or(self.cluster.take());
         }
     }
 
@@ -300,6 +306,12 @@ impl Story {
         })
     }
 
+    /// What is held of its data: a journal names clusters, and the situations decided on say whose each is.
+    fn database(&self) -> Option<(&str, &ClusterState)> {
+        let name = self.cluster.as_deref()?;
+        Some((name, self.state.clusters.get(name)?))
+    }
+
     /// What stands out, the worst first.
     fn facts(&self) -> Vec<Fact> {
         let Some(service) = self.state.services.get(&self.service) else { return Vec::new() };
@@ -327,6 +339,8 @@ impl Story {
                 .and_then(|last| last.fault.as_ref())
                 .map(|fault| urgent(format!("the policy gave no decision: {fault}"), "tidegate plugin list")),
         );
+        facts.extend(service.last.as_ref().and_then(alarm));
+        facts.extend(self.database().into_iter().flat_map(|(name, held)| data_facts(name, held)));
         facts.extend(self.state.open_questions().filter(|question| question.service == self.service).map(asked));
         facts.extend(service.readiness.as_ref().and_then(unready));
         facts.extend(service.last.as_ref().and_then(held));
@@ -383,6 +397,34 @@ fn asked(question: &Question) -> Fact {
         format!("question {name}: {}", question.text),
         &format!("tidegate approve {name}, or tidegate reject {name}"),
     )
+}
+
+fn alarm(last: &LastDecision) -> Option<Fact> {
+    let text = format!("{}: {}", last.analysis, sentences(&last.reasons));
+    match last.alarm? {
+        Severity::Critical => Some(urgent(text, "")),
+        _ => Some(notable(text, String::new())),
+    }
+}
+
+/// Who leads, who does not count and why, and what is wrong with the data itself.
+fn data_facts(name: &str, held: &ClusterState) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    if let Some(failed) = &held.unsound {
+        facts.push(urgent(format!("a check of {name} failed after the last promotion: {failed}"), ""));
+    }
+    for (node, outside) in &held.outside {
+        let bytes = outside.diverged_bytes.filter(|bytes| *bytes > 0);
+        let diverged =
+            bytes.map(|bytes| format!(", with {bytes} bytes of log that nobody else has")).unwrap_or_default();
+        facts.push(notable(format!("node {node} of {name} does not count: {}{diverged}", outside.why), String::new()));
+    }
+    let waits = match &held.published {
+        Some(set) if set.wait_for > 0 => format!("; commits wait for {} of {}", set.wait_for, set.nodes.join(", ")),
+        _ => String::new(),
+    };
+    facts.push(notable(format!("node {} leads {name}{waits}", held.primary), String::new()));
+    facts
 }
 
 fn unready(readiness: &Readiness) -> Option<Fact> {

@@ -3,9 +3,11 @@
 //! Whether an order is taken is the host's decision; here it is asked for, confirmed by the person, and followed.
 
 use clap::Args;
+use tidegate_kernel::contract::Millis;
 use tidegate_kernel::event::{Accepted, Command, QuestionId};
+use tidegate_kernel::fleet::parse_duration;
 use tidegate_kernel::state::{About, Question};
-use tidegate_kernel::view::{PlanView, question_name, run_name};
+use tidegate_kernel::view::{DataPlan, PlanView, question_name, run_name};
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
@@ -14,12 +16,19 @@ use crate::cli::times::Times;
 use crate::cli::{Common, reach, runs};
 use crate::client::Client;
 
-/// `failover SERVICE` and `failback SERVICE`.
+/// `failover SERVICE`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
-  tidegate failover shop --dry-run               the plan, the guards it passes, what it would lose
-  tidegate failover shop --to eu-west            asks you to type the service's name
-  tidegate failback shop --yes --watch           in a script, following the run to its end")]
+pub struct Failover {
+    /// What is moved where.
+    #[command(flatten)]
+    pub what: MoveService,
+    /// So much data may be lost by this move, such as 5s: it goes on record with your name [default: what its rpo allows].
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub accept_loss: Option<Millis>,
+}
+
+/// What `failover`, `switchover` and `failback` have in common.
+#[derive(Args, Debug)]
 pub struct MoveService {
     /// The service.
     pub service: String,
@@ -110,8 +119,14 @@ pub struct Rearm {
 }
 
 /// The order behind `failover`.
-pub fn failover(asked: &MoveService) -> Command {
-    Command::Failover { service: asked.service.clone(), to: asked.to.clone(), accept_loss: None }
+pub fn failover(asked: &Failover) -> Command {
+    let MoveService { service, to, .. } = &asked.what;
+    Command::Failover { service: service.clone(), to: to.clone(), accept_loss: asked.accept_loss }
+}
+
+/// The order behind `switchover`.
+pub fn switchover(asked: &MoveService) -> Command {
+    Command::Switchover { service: asked.service.clone(), to: asked.to.clone() }
 }
 
 /// The order behind `failback`.
@@ -124,13 +139,13 @@ pub async fn move_service(
     common: &Common,
     console: &Console,
     asked: &MoveService,
-    command: fn(&MoveService) -> Command,
+    command: Command,
 ) -> Result<Exit, Failed> {
-    let (client, command) = (reach::host(common)?, command(asked));
+    let client = reach::host(common)?;
     if asked.dry_run {
         return dry_run(&client, console, &command).await;
     }
-    confirm(console, asked)?;
+    confirm(console, &asked.service, "This moves real traffic", asked.yes)?;
     let accepted: Accepted = client.post("/v1/orders", &command).await?;
     show_accepted(console, &accepted)?;
     match (accepted.run, accepted.question) {
@@ -160,6 +175,11 @@ pub fn question_id(text: &str) -> Result<QuestionId, String> {
     number.map(QuestionId).map_err(|_| "a question is named like q3; see `tidegate questions`".to_owned())
 }
 
+/// Reads `5s`, `1m30s`.
+fn duration(text: &str) -> Result<Millis, String> {
+    parse_duration(text).ok_or_else(|| "write it like 500ms, 5s or 2m".to_owned())
+}
+
 /// The plan of an order, the guards it passes and what it would lose.
 pub fn plan(plan: &PlanView, _: &Times) -> String {
     let mut text =
@@ -174,9 +194,26 @@ pub fn plan(plan: &PlanView, _: &Times) -> String {
     text.push('\n');
     let mut lines: Vec<_> = plan.differences.iter().map(|difference| ("changes", difference.clone())).collect();
     lines.push(("may lose", plan.loss.clone()));
+    lines.extend(plan.data.iter().flat_map(data_lines));
     text += &facts(lines);
     text.push('\n');
     text + &guards(plan)
+}
+
+fn data_lines(data: &DataPlan) -> Vec<(&'static str, String)> {
+    let named = |node: &Option<String>, nobody: &str| node.clone().unwrap_or_else(|| nobody.to_owned());
+    let leads = format!("{} → {}", named(&data.from, "nobody knows"), named(&data.to, "no node there"));
+    let waits = match data.synchronous {
+        0 => "a commit waits for no standby".to_owned(),
+        few => format!("a commit waits for {few} of its standbys"),
+    };
+    let mut lines = vec![("data", format!("{}: {leads} leads; {waits}", data.cluster))];
+    for (index, proof) in data.proofs.iter().enumerate() {
+        let (mark, tone) = if proof.open { ("", Tone::Plain) } else { ("not ", Tone::Warning) };
+        let name = if index == 0 { "proof" } else { "" };
+        lines.push((name, format!("{}: {}", paint(format!("{mark}{}", proof.kind), tone), proof.text)));
+    }
+    lines
 }
 
 /// The list of questions, with what to type.
@@ -226,25 +263,24 @@ async fn dry_run(client: &Client, console: &Console, command: &Command) -> Resul
     Ok(if refused { Exit::Refused } else { Exit::Done })
 }
 
-/// A move is confirmed by typing the service's name, so that a wrong window or a recalled command moves nothing.
-fn confirm(console: &Console, asked: &MoveService) -> Result<(), Failed> {
-    if asked.yes {
+/// A move is confirmed by typing the name of what moves, so that a wrong window or a recalled command moves nothing.
+pub(super) fn confirm(console: &Console, name: &str, what: &str, yes: bool) -> Result<(), Failed> {
+    if yes {
         return Ok(());
     }
-    let service = &asked.service;
     if !console.interactive() {
-        return Err(Failed::usage(format!("moving {service} has to be confirmed, and nobody can be asked here"))
+        return Err(Failed::usage(format!("moving {name} has to be confirmed, and nobody can be asked here"))
             .unchanged("nothing was moved")
             .next("add --yes in a script, or --dry-run to see what would happen"));
     }
-    let typed = console.ask(&format!("This moves real traffic. Type {service} to go on:"), "")?;
-    match typed == *service {
+    let typed = console.ask(&format!("{what}. Type {name} to go on:"), "")?;
+    match typed == name {
         true => Ok(()),
-        false => Err(Failed::usage(format!("{typed:?} is not {service}")).unchanged("nothing was moved")),
+        false => Err(Failed::usage(format!("{typed:?} is not {name}")).unchanged("nothing was moved")),
     }
 }
 
-fn show_accepted(console: &Console, accepted: &Accepted) -> Result<(), Failed> {
+pub(super) fn show_accepted(console: &Console, accepted: &Accepted) -> Result<(), Failed> {
     console.show(accepted, |accepted, _| {
         let mut text = accepted.text.clone();
         if let Some(run) = accepted.run {

@@ -27,6 +27,9 @@ pub struct Checked {
     pub service: String,
     /// What a move would fail on; empty = ready.
     pub blockers: Vec<Reason>,
+    /// What a service that is ready has for the loss of a site, or lacks.
+    #[serde(default)]
+    pub notes: Vec<Reason>,
 }
 
 /// Asks the host to check, and shows what it found; the exit code says whether all are ready.
@@ -54,11 +57,23 @@ pub fn page(checked: &[Checked]) -> String {
         for (index, reason) in service.blockers.iter().enumerate() {
             let name = if index == 0 { service.service.as_str() } else { "" };
             let verdict = if index == 0 { cell("no", Tone::Bad) } else { "".into() };
-            table.row([cell(name, Tone::Title), verdict, format!("{} [{}]", reason.text, reason.code).into()]);
+            table.row([cell(name, Tone::Title), verdict, said(reason).into()]);
         }
+        noted(&mut table, &service.notes);
     }
     for service in &ready {
-        table.row([cell(&service.service, Tone::Title), cell("yes", Tone::Good), "".into()]);
+        let (first, more) =
+            service.notes.split_first().map_or((String::new(), &[][..]), |(one, more)| (said(one), more));
+        table.row([cell(&service.service, Tone::Title), cell("yes", Tone::Good), first.into()]);
+        noted(&mut table, more);
     }
     table.render() + &paint(format!("\n{} of {} ready\n", ready.len(), checked.len()), Tone::Quiet)
+}
+
+fn noted(table: &mut Table, notes: &[Reason]) {
+    notes.iter().for_each(|note| table.row(["".into(), "".into(), said(note).into()]));
+}
+
+fn said(reason: &Reason) -> String {
+    format!("{} [{}]", reason.text, reason.code)
 }

@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
-use tidegate_kernel::contract::{Endpoint, Reason, State, Status};
+use tidegate_kernel::contract::{Endpoint, Reason, Severity, State, Status};
 use tidegate_kernel::fleet::Mode;
-use tidegate_kernel::state::{Drift, Ruling};
+use tidegate_kernel::state::{Drift, Evacuation, EvacuationEnd, Ruling};
 use tidegate_kernel::view::{FleetStatus, Movable, PlaceStatus, RouteStatus, ServiceStatus, question_name};
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::text::{Cell, Table, Tone, cell, facts, paint};
 use crate::cli::times::{Times, length};
-use crate::cli::{Common, reach, runs};
+use crate::cli::{Common, database, evacuate, reach, runs};
 use crate::client::{Fetched, encode};
 
 /// Between two looks of `--watch`.
@@ -84,6 +84,11 @@ pub fn fleet(status: &FleetStatus, times: &Times) -> String {
     for run in &status.runs {
         let _ = write!(text, "\n{}", runs::line(run, &times));
     }
+    // One that is over is worth a word only if it stopped.
+    let told = |evacuation: &&Evacuation| evacuation.end != Some(EvacuationEnd::Done);
+    if let Some(evacuation) = status.evacuation.as_ref().filter(told) {
+        let _ = write!(text, "\n{}", evacuate::block(evacuation, &times));
+    }
     for question in &status.questions {
         let name = question_name(question.id);
         let title = paint(format!("question {name}"), Tone::Warning);
@@ -105,6 +110,9 @@ pub fn service(status: &ServiceStatus, times: &Times) -> String {
     text += &facts(service_facts(status, times));
     text.push('\n');
     text += &places(&status.places);
+    if let Some(database) = &status.database {
+        let _ = write!(text, "\n{}", database::nodes(database));
+    }
     if let Some(run) = &status.run {
         let _ = write!(text, "\n{}", runs::line(run, times));
     }
@@ -201,6 +209,7 @@ fn alarms(status: &FleetStatus, times: &Times) -> String {
         let why = if vantage.fresh { "is cut off from its control targets" } else { "is silent" };
         lines.push((Tone::Warning, format!("vantage point {} {why}: it does not vote", vantage.name)));
     }
+    lines.extend(status.services.iter().flat_map(called_for));
     if status.warming_up {
         lines.push((Tone::Warning, "just started: silence is no evidence yet".to_owned()));
     }
@@ -209,6 +218,20 @@ fn alarms(status: &FleetStatus, times: &Times) -> String {
     }
     let text: String = lines.iter().map(|(tone, line)| paint(line, *tone) + "\n").collect();
     if text.is_empty() { text } else { text + "\n" }
+}
+
+/// What people are to know of a service at once.
+fn called_for(service: &ServiceStatus) -> Vec<(Tone, String)> {
+    let name = &service.name;
+    let mut lines = Vec::new();
+    if let Some(failed) = service.database.as_ref().and_then(|database| database.unsound.as_ref()) {
+        lines.push((Tone::Bad, format!("{name}: a check of its data failed: {failed}")));
+    }
+    if let Some((last, alarm)) = service.decision.as_ref().and_then(|last| Some((last, last.alarm?))) {
+        let tone = if alarm == Severity::Critical { Tone::Bad } else { Tone::Warning };
+        lines.push((tone, format!("{name}: {}: {}", last.analysis, sentences(&last.reasons))));
+    }
+    lines
 }
 
 fn totals(status: &FleetStatus, times: &Times) -> String {
@@ -263,6 +286,7 @@ fn service_facts<'a>(status: &'a ServiceStatus, times: &Times) -> Vec<(&'a str, 
     if status.in_maintenance {
         facts.push(("maintenance", "a window is open: nothing is moved by itself".to_owned()));
     }
+    facts.extend(status.database.iter().flat_map(|database| database::lines(database, times)));
     facts.extend(status.route.iter().flat_map(|route| route_facts(route, times)));
     facts.extend(decision_fact(status, times));
     facts.push(("epoch", status.epoch.to_string()));

@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 
 use tidegate_kernel::contract::Reason;
-use tidegate_kernel::fleet::Service;
+use tidegate_kernel::fleet::{Cluster, Service};
 
 use super::Host;
 use super::live::Live;
+use crate::agents::AgentView;
 
 /// What stands in the way; empty = nothing.
 pub(super) async fn blockers(host: &Host, live: &Live, service: &Service) -> Vec<Reason> {
@@ -23,6 +24,7 @@ pub(super) async fn blockers(host: &Host, live: &Live, service: &Service) -> Vec
     }
     if let Some(cluster) = service.cluster.and_then(|id| live.fleet.clusters.get(id.at())) {
         blockers.extend(ask(host, &cluster.slot, &cluster.name, "cluster-not-ready").await);
+        blockers.extend(commands_missing(host, live, cluster));
     }
     for action in actions(live, service) {
         if let Some(declared) = live.fleet.actions.get(&action) {
@@ -30,6 +32,46 @@ pub(super) async fn blockers(host: &Host, live: &Live, service: &Service) -> Vec
         }
     }
     blockers
+}
+
+/// What stands in no way of a planned move, and would be missed at the loss of a site.
+pub(super) fn notes(host: &Host, live: &Live, service: &Service) -> Vec<Reason> {
+    let cluster = service.cluster.and_then(|id| live.fleet.clusters.get(id.at()));
+    let Some(cluster) = cluster.filter(|cluster| cluster.wait_for == 0) else { return Vec::new() };
+    match host.agents().lease_proves(&cluster.name) {
+        Ok(agent) => {
+            vec![Reason::new("lease", format!("agent {agent} ends the primary of {} with its lease", cluster.name))]
+        }
+        Err(why) => {
+            let text = format!("if the site of its primary is lost, a person is asked: {why}");
+            vec![Reason::new("no-lease", text)]
+        }
+    }
+}
+
+/// Commands of its nodes that no agent could run where the node stands. An agent that is silent may be lost with its site: that
+/// is no news of its commands.
+fn commands_missing(host: &Host, live: &Live, cluster: &Cluster) -> Vec<Reason> {
+    let agents = host.agents().views();
+    let mut missing = Vec::new();
+    for node in &cluster.nodes {
+        let site = &live.fleet.sites[node.site.at()].name;
+        let here: Vec<&AgentView> = agents.iter().filter(|agent| agent.site == *site).collect();
+        if here.is_empty() && !node.commands.is_empty() {
+            let text = format!("no agent stands at {site} to run the commands of node {}", node.name);
+            missing.push(Reason::new("no-agent", text));
+        }
+        for command in node.commands.values() {
+            let why = here.iter().find_map(|agent| Some((&agent.name, agent.missing.get(command)?)));
+            missing.extend(why.map(|(agent, why)| {
+                Reason::new(
+                    "command-missing",
+                    format!("command {command} of node {}, at agent {agent}: {why}", node.name),
+                )
+            }));
+        }
+    }
+    missing
 }
 
 async fn ask(host: &Host, slot: &str, name: &str, code: &str) -> Option<Reason> {
