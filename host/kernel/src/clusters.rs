@@ -226,7 +226,8 @@ impl Kernel {
         let best = cluster.nodes.iter().filter(there).max_by_key(|node| (node.priority, come(&node.name)));
         let promote: Vec<String> = best.map(|node| node.name.clone()).into_iter().collect();
         let told = Proposal { promote, ..proposal };
-        let expected_loss = if told.kind == Kind::FailOver { self.bound_of(&told, now) } else { Some(0) };
+        let lossy = told.kind == Kind::FailOver && !self.keeps_all(&told, now);
+        let expected_loss = if lossy { self.bound_of(&told, now) } else { Some(0) };
         Proposal { expected_loss, ..told }
     }
 
@@ -234,6 +235,21 @@ impl Kernel {
     pub(crate) fn bound_of(&self, proposal: &Proposal, now: Moment) -> Option<Millis> {
         let (id, _) = self.cluster_of(proposal.service)?;
         self.clusters.watch(id).loss_bound(proposal.promote.first()?, now.mono)
+    }
+
+    /// Nothing acknowledged can be lost: R + W > N of the last published set, with the candidate in it.
+    pub(crate) fn keeps_all(&self, proposal: &Proposal, now: Moment) -> bool {
+        let Some((id, cluster)) = self.cluster_of(proposal.service).filter(|(_, cluster)| cluster.wait_for > 0) else {
+            return false;
+        };
+        let published = self.held(&cluster.name).and_then(|held| held.published.as_ref());
+        let (Some(to), Some(set), Some(seen)) =
+            (proposal.promote.first(), published, self.clusters.watch(id).fresh(now))
+        else {
+            return false;
+        };
+        let here = seen.nodes.iter().filter(|node| node.role == Role::Replica && set.nodes.contains(&node.id)).count();
+        set.nodes.contains(to) && here + set.wait_for as usize > set.nodes.len()
     }
 
     /// A set that keeps the promise: declared nodes, and as many waited for as declared.

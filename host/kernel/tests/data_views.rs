@@ -10,7 +10,7 @@ mod orders;
 
 use orders::*;
 use tidegate_kernel::contract::{Decision, Fact, Severity, Situation, Verdict};
-use tidegate_kernel::view::{DatabaseStatus, NodeStatus};
+use tidegate_kernel::view::{DatabaseStatus, Movable, NodeStatus};
 use world::*;
 
 fn shown(world: &World) -> DatabaseStatus {
@@ -42,6 +42,20 @@ fn status_says_which_node_does_not_count_and_why() {
     assert!(old.outside.as_ref().is_some_and(|why| why.contains("was the primary before")), "{old:?}");
     assert_eq!((old.proof.as_deref(), old.answers), (Some("lease"), false));
     assert!(node(&database, database.primary.as_deref().unwrap()).leads);
+}
+
+#[test]
+fn a_service_with_data_is_movable_where_a_standby_could_lead() {
+    let movable = |world: &World| world.kernel.service_status("shop", world.now()).expect("a service").movable;
+    for world in [synchronous(), asynchronous()] {
+        assert_eq!(movable(&world), Movable::Yes("west".into()));
+    }
+    let mut world = synchronous();
+    for node in ["west", "north"] {
+        world.database.as_mut().unwrap().die(node);
+    }
+    world.run(1_000);
+    assert!(matches!(movable(&world), Movable::No(_)), "no standby answers");
 }
 
 fn alarmed(told: &Situation) -> Result<Decision, String> {

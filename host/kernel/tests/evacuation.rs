@@ -10,6 +10,8 @@ mod orders;
 
 use tidegate_kernel::event::{Accepted, Command, Refused};
 use tidegate_kernel::fleet::Fleet;
+use tidegate_kernel::record::Change;
+use tidegate_kernel::replay::Replay;
 use tidegate_kernel::state::{Evacuation, EvacuationEnd, RunEnd};
 use world::*;
 
@@ -211,6 +213,45 @@ fn a_dry_run_changes_nothing_and_says_what_goes_when() {
     assert_eq!(phases, [vec!["login", "media"], vec!["shop"]]);
     assert!(plan.phases.iter().flatten().all(|leaving| leaving.plan.is_some() && leaving.blockers.is_empty()));
     assert_eq!(world.kernel.state().hash(), before);
+}
+
+/// The journal with the first change of an evacuation that `edit` wants edited.
+fn edited(edit: impl Fn(&mut Evacuation) -> bool) -> Vec<String> {
+    let mut world = settled(three());
+    world.order(away()).unwrap();
+    world.run(60_000);
+    let mut journal = world.journal.clone();
+    let changes =
+        journal.iter_mut().flat_map(|record| &mut record.transitions).map(|transition| &mut transition.change);
+    let evacuations = changes.filter_map(|change| match change {
+        Change::Evacuation { evacuation } => Some(evacuation),
+        _ => None,
+    });
+    assert!(evacuations.into_iter().any(|evacuation| edit(evacuation)), "there was nothing to edit");
+    let mut replay = Replay::default();
+    journal.iter().flat_map(|record| replay.follow(record)).collect()
+}
+
+#[test]
+fn a_journal_in_which_an_evacuation_went_otherwise_is_found_out() {
+    assert_eq!(edited(|_| true), [""; 0]);
+    let skips = edited(|evacuation| {
+        evacuation.phase = 1;
+        true
+    });
+    assert!(skips.iter().any(|why| why.contains("begins with services gone already")), "{skips:?}");
+    let early = edited(|evacuation| {
+        let under_way = evacuation.phases[0][0].run.is_some() && !evacuation.phases[0][0].gone;
+        evacuation.phases[0][0].gone |= under_way;
+        under_way
+    });
+    assert!(early.iter().any(|why| why.contains("login of evacuation e1 has not left")), "{early:?}");
+    let sooner = edited(|evacuation| {
+        let sooner = evacuation.phase == 0 && evacuation.phases[0][0].run.is_some();
+        evacuation.phase += usize::from(sooner);
+        sooner
+    });
+    assert!(sooner.iter().any(|why| why.contains("before its phase is over")), "{sooner:?}");
 }
 
 fn begun() -> (World, usize) {

@@ -97,6 +97,7 @@ fn a_person_passes_what_protects_from_automation_and_nothing_else() {
     let automation = [
         "sound-data",
         "site-heard",
+        "evacuated",
         "warming-up",
         "paused",
         "frozen",

@@ -1,7 +1,7 @@
 //! What a plan means for a database: who leads before and after, what may be lost, and how the old primary's end could be
 //! proven. Changes nothing; whether an enforcer is armed is the shell's to say.
 
-use crate::contract::{Millis, Role};
+use crate::contract::Millis;
 use crate::event::Moment;
 use crate::fleet::{Cluster, STOP};
 use crate::guard::{Kind, Proposal};
@@ -23,14 +23,14 @@ impl Kernel {
             cluster: cluster.name.clone(),
             synchronous: cluster.wait_for,
             proofs: leads.as_deref().map_or_else(Vec::new, |primary| self.proofs(proposal, cluster, primary)),
-            loss: self.data_loss(proposal, cluster, held, now),
+            loss: self.data_loss(proposal, held, now),
             from: leads,
             to,
         })
     }
 
     /// What a move may lose of the data, as far as anybody can tell now.
-    fn data_loss(&self, proposal: &Proposal, cluster: &Cluster, held: Option<&ClusterState>, now: Moment) -> String {
+    fn data_loss(&self, proposal: &Proposal, held: Option<&ClusterState>, now: Moment) -> String {
         let (Some(to), Some(held)) = (proposal.promote.first(), held) else {
             return "nobody knows: no node of its data can be named".into();
         };
@@ -38,7 +38,7 @@ impl Kernel {
         if proposal.kind != Kind::FailOver {
             return format!("no data: {to} leads only once it has all that {from} has");
         }
-        if self.lost_nothing(proposal, cluster, held, to, now) {
+        if self.keeps_all(proposal, now) {
             return format!(
                 "no acknowledged data: enough of the synchronous standbys answer, and {to} gets all of theirs"
             );
@@ -60,26 +60,6 @@ impl Kernel {
     fn clusters_contact(&self, proposal: &Proposal) -> Option<Moment> {
         let (id, _) = self.cluster_of(proposal.service)?;
         self.clusters.watch(id).contact()
-    }
-
-    /// R + W > N of the last published set, with the candidate in it.
-    fn lost_nothing(
-        &self,
-        proposal: &Proposal,
-        cluster: &Cluster,
-        held: &ClusterState,
-        to: &String,
-        now: Moment,
-    ) -> bool {
-        let Some(set) = held.published.as_ref().filter(|set| cluster.wait_for > 0 && set.nodes.contains(to)) else {
-            return false;
-        };
-        let Some(seen) = self.cluster_of(proposal.service).and_then(|(id, _)| self.clusters.watch(id).fresh(now))
-        else {
-            return false;
-        };
-        let here = seen.nodes.iter().filter(|node| node.role == Role::Replica && set.nodes.contains(&node.id)).count();
-        here + set.wait_for as usize > set.nodes.len()
     }
 
     /// Every way in which the old primary's end could be proven, and whether it is open at all.

@@ -150,7 +150,8 @@ impl Kernel {
         places.sort_by_key(|site| self.fleet.sites[site.at()].rank);
         let names = places.into_iter().map(|site| self.fleet.sites[site.at()].name.clone());
         let others = names.filter(|name| *name != known.life.active);
-        others.map(|to| (to.clone(), Proposal::blank(id, known).moving(Kind::FailOver, &whole_move(&to)))).collect()
+        let moving = |to: &str| Proposal::blank(id, known).moving(Kind::FailOver, &whole_move(to));
+        others.map(|to| (to.clone(), self.with_data(moving(&to), now))).collect()
     }
 
     /// The guard's word without the rules that ask whether the active site really is lost: here it is supposed to be.
