@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::acks::{lost, outage, split_brain};
 use super::faults::Fault;
-use super::stage::{Mode, NODES, PATIENCE, Stage};
+use super::stage::{Mode, PATIENCE, Stage};
 use super::writers::{ROAMING, Writers, create_table, found};
 
 /// The writers are at work for so long before anything happens.
@@ -62,7 +62,7 @@ async fn on(stage: &mut Stage, fault: Fault) -> Result<Findings> {
     sleep(fault.lasts().saturating_sub(struck.elapsed())).await;
     let healed = Instant::now();
     fault.heal(stage, before)?;
-    stage.await_well(NODES.len() - 1)?;
+    stage.await_settled()?;
     let rejoined = healed.elapsed();
     sleep(AFTER).await;
     let acks = writers.stop().await;

@@ -67,12 +67,26 @@ impl Stage {
             Stage { binary: binary.to_owned(), postgres, host: None, agents: [None, None, None], agents_listen };
         stage.write_files(mode)?;
         stage.start_host()?;
-        for at in 0..NODES.len() {
-            stage.start_agent(at)?;
-        }
-        stage.node("a", &["start", "--role", "primary"])?;
-        stage.await_well(NODES.len() - 1)?;
+        stage.hand_over().with_context(|| stage.tell())?;
         Ok(stage)
+    }
+
+    /// An enforcer starts a primary by its host's word alone, and a host has to have seen who leads: so the primary runs by itself
+    /// once, before its enforcer takes it over. Nothing moves meanwhile.
+    fn hand_over(&mut self) -> Result<()> {
+        self.ask(&["pause", "--reason", "the enforcers take the databases over", "--json"])?;
+        self.postgres.start("a")?;
+        wait_for("the host has seen who leads", || {
+            Ok(self.ask(&["status", "--json"])?["services"][0]["database"]["primary"] == "a")
+        })?;
+        self.postgres.stop("a")?;
+        for at in 0..NODES.len() {
+            self.start_agent(at)?;
+        }
+        wait_for("the enforcer has started the primary", || Ok(!self.database(0)?.is_empty()))?;
+        self.ask(&["resume", "--json"])?;
+        self.await_settled()?;
+        self.await_movable()
     }
 
     /// `HOST:PORT` of each node as clients know them.
@@ -148,16 +162,6 @@ impl Stage {
         serde_json::from_str(&text).with_context(|| format!("{arguments:?} printed {text}"))
     }
 
-    /// `tidegate node …` at a site.
-    pub fn node(&self, node: &str, arguments: &[&str]) -> Result<()> {
-        let mut command = Command::new(&self.binary);
-        let (verb, rest) = arguments.split_first().context("a verb")?;
-        command.args(["node", verb, "--data"]).arg(self.postgres.data(node)).args(rest);
-        let output = command.output().context("run tidegate node")?;
-        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-
     /// Position of the node that the host holds to be the primary.
     pub fn primary(&self) -> Result<usize> {
         let status = self.ask(&["status", "--json"])?;
@@ -166,17 +170,27 @@ impl Stage {
         NODES.iter().position(|node| *node == site).context("a site of the stage")
     }
 
-    /// So many standbys stream from the primary, and nothing stands in the way of a move.
-    pub fn await_well(&self, standbys: usize) -> Result<()> {
-        wait_for("every standby streams and the service could be moved", || {
+    /// Nothing stands in the way of a move, by itself or by a person's word.
+    pub fn await_movable(&self) -> Result<()> {
+        wait_for("the service could be moved", || {
             self.ask(&["ready", SERVICE, "--json"])?;
-            let primary = NODES[self.primary()?];
-            let count = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
-            let status = self.ask(&["status", "--json"])?;
-            let movable = status["services"][0]["movable"]["yes"].is_string();
-            Ok(movable && self.postgres.value(primary, count)? == standbys.to_string())
+            Ok(self.ask(&["status", "--json"])?["services"][0]["movable"]["yes"].is_string())
         })
-        .with_context(|| self.tell())
+    }
+
+    /// Every standby streams from the primary, no node is left out, and nothing is under way.
+    pub fn await_settled(&self) -> Result<()> {
+        wait_for("every standby streams and no run is under way", || {
+            let status = self.ask(&["status", "--json"])?;
+            let database = &status["services"][0]["database"];
+            let primary = database["primary"].as_str().context("somebody leads")?;
+            let left_out = |node: &Value| node["outside"].is_object() || node["outside"].is_string();
+            let whole = !database["nodes"].as_array().is_some_and(|nodes| nodes.iter().any(left_out));
+            let quiet = status["runs"].as_array().is_some_and(Vec::is_empty);
+            let count = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+            let streaming = self.postgres.value(primary, count)?;
+            Ok(whole && quiet && streaming == (NODES.len() - 1).to_string())
+        })
     }
 
     /// What everybody wrote last, for a round that fails.
