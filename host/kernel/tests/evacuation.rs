@@ -218,7 +218,7 @@ fn a_dry_run_changes_nothing_and_says_what_goes_when() {
 /// The journal with the first change of an evacuation that `edit` wants edited.
 fn edited(edit: impl Fn(&mut Evacuation) -> bool) -> Vec<String> {
     let mut world = settled(three());
-    world.order(away()).unwrap();
+    world.order(away()).expect("taken");
     world.run(60_000);
     let mut journal = world.journal.clone();
     let changes =
