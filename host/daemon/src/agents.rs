@@ -19,7 +19,7 @@ mod work;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -31,7 +31,7 @@ use tidegate_kernel::contract::{Epoch, Failure, Millis, Outcome, Output};
 use tidegate_kernel::fleet::Fleet;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::agent::ledger::Ledger;
 use installed::Installed;
@@ -120,7 +120,7 @@ pub struct Agents {
     installed: Mutex<Option<Installed>>,
     own_sight: Arc<Mutex<Sight>>,
     address: Option<SocketAddr>,
-    accepting: Option<AbortHandle>,
+    accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What every connection needs.
@@ -155,14 +155,29 @@ impl Agents {
             chain: Mutex::default(),
             here: ledger,
         });
-        let mut agents =
-            Agents { shared, installed: Mutex::default(), own_sight: Arc::default(), address: None, accepting: None };
+        let mut agents = Agents {
+            shared,
+            installed: Mutex::default(),
+            own_sight: Arc::default(),
+            address: None,
+            accepting: Mutex::default(),
+        };
         let Some(listen) = listen else { return Ok(agents) };
         let listener = bind(listen, tls.is_some()).await?;
         agents.address = Some(listener.local_addr()?);
         let accepting = tokio::spawn(server::accept(listener, tls, agents.shared.clone()));
-        agents.accepting = Some(accepting.abort_handle());
+        agents.accepting = Mutex::new(Some(accepting));
         Ok(agents)
+    }
+
+    /// Takes no more connections; the address is free once this returns.
+    pub async fn close(&self) {
+        let accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(accepting) = accepting {
+            accepting.abort();
+            // An error: it was cut off, as it was to be.
+            let _ = accepting.await;
+        }
     }
 
     /// Where agents report.
@@ -276,7 +291,7 @@ impl Agents {
 
 impl Drop for Agents {
     fn drop(&mut self) {
-        if let Some(accepting) = &self.accepting {
+        if let Some(accepting) = self.accepting.get_mut().unwrap_or_else(PoisonError::into_inner) {
             accepting.abort();
         }
     }

@@ -89,6 +89,7 @@ pub async fn run(fleet_file: &Path, mut options: Options) -> anyhow::Result<()> 
         host.alarm(&format!("The host on {} acts no more: {error:#}", host.live().own_site())).await;
     }
     drop(tasks);
+    host.agents().close().await;
     if ended.is_ok() {
         running.join();
         tracing::info!(head = host.core().head().n, "stopped; the journal is closed");
