@@ -163,7 +163,7 @@ async fn shows_and_counts_what_it_does_and_refuses_an_order_that_makes_no_sense(
     let status: Value = stage.client.get("/v1/status").await.unwrap();
     assert_eq!(status["services"][0]["name"], "shop");
     let ready: Value = stage.client.get("/v1/ready?service=shop").await.unwrap();
-    assert_eq!(ready, json!([{"service": "shop", "blockers": []}]));
+    assert_eq!(ready, json!([{"service": "shop", "blockers": [], "notes": []}]));
     let lost: Value = stage.client.get("/v1/what-if?lose=left").await.unwrap();
     assert_eq!(lost[0]["service"], "shop");
     for path in ["/v1/services/nope", "/v1/what-if?lose=nowhere", "/v1/runs/7", "/v1/plugins/nope", "/v1/nothing"] {
