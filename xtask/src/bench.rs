@@ -43,31 +43,58 @@ const BENCHES: &[Bench] = &[
         target: "host",
         about: "a host's memory, start, and a site's death to DNS",
     },
+    Bench {
+        name: "failover",
+        package: "tidegate-tests",
+        target: "failover",
+        about: "what a fault costs a client of PostgreSQL; as root [--runs N] [--fault NAME] [--mode NAME]",
+    },
 ];
 
-/// `cargo xtask bench [NAME] [--json] [--list]`.
+/// Options that a bench takes itself, each with a value.
+const OWN_OPTIONS: [&str; 3] = ["--runs", "--fault", "--mode"];
+
+/// `cargo xtask bench [NAME] [--json] [--list]`, and what the bench itself takes.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let json = arguments.iter().any(|argument| argument == "--json");
+    let (own, arguments) = split(arguments)?;
+    let json = arguments.iter().any(|argument| *argument == "--json");
     let name = arguments.iter().find(|argument| !argument.starts_with("--"));
-    if arguments.iter().any(|argument| argument == "--list") {
+    if arguments.iter().any(|argument| *argument == "--list") {
         BENCHES.iter().for_each(|bench| println!("{:10} {}", bench.name, bench.about));
         return Ok(());
     }
-    let chosen: Vec<&Bench> = BENCHES.iter().filter(|bench| name.is_none_or(|name| name == bench.name)).collect();
+    let chosen: Vec<&Bench> = BENCHES.iter().filter(|bench| name.is_none_or(|name| *name == bench.name)).collect();
     if chosen.is_empty() {
-        bail!("no bench `{}`; `cargo xtask bench --list` names them", name.map_or("", String::as_str));
+        bail!("no bench `{}`; `cargo xtask bench --list` names them", name.copied().unwrap_or_default());
     }
     setup::guest_target()?;
     for bench in chosen {
-        for figure in figures(bench)? {
+        for figure in figures(bench, &own)? {
             if json { println!("{figure}") } else { println!("{}", sentence(&figure)) }
         }
     }
     Ok(())
 }
 
-fn figures(bench: &Bench) -> Result<Vec<Value>> {
+/// The bench's own options, and the others.
+fn split(arguments: &[String]) -> Result<(Vec<&str>, Vec<&str>)> {
+    let (mut own, mut others) = (Vec::new(), Vec::new());
+    let mut arguments = arguments.iter().map(String::as_str);
+    while let Some(argument) = arguments.next() {
+        if OWN_OPTIONS.contains(&argument) {
+            own.extend([argument, arguments.next().with_context(|| format!("{argument} wants a value"))?]);
+        } else {
+            others.push(argument);
+        }
+    }
+    Ok((own, others))
+}
+
+fn figures(bench: &Bench, own: &[&str]) -> Result<Vec<Value>> {
     let mut command = setup::cargo_command(&["bench", "--package", bench.package, "--bench", bench.target]);
+    if !own.is_empty() {
+        command.arg("--").args(own);
+    }
     let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("start {command:?}"))?;
     if !output.status.success() {
         bail!("the bench `{}` failed: {}", bench.name, output.status);
@@ -82,9 +109,16 @@ fn figures(bench: &Bench) -> Result<Vec<Value>> {
 fn sentence(figure: &Value) -> String {
     let number = |key: &str| figure[key].as_f64().map_or("?".to_owned(), |value| format!("{value:.3}"));
     let ratio = figure["ratio"].as_f64().map_or(String::new(), |ratio| format!("; ratio {ratio:.2}"));
+    let most = |key: &str| figure[key]["max"].as_f64();
+    let cost = match (most("lost-rows"), most("split-brain-s"), most("rejoin-s")) {
+        (Some(lost), Some(split), Some(rejoin)) => {
+            format!("; at most {lost} rows lost, {split:.3} s of split brain, {rejoin:.1} s to rejoin")
+        }
+        _ => String::new(),
+    };
     let (name, unit) = (figure["name"].as_str().unwrap_or("?"), figure["unit"].as_str().unwrap_or(""));
     format!(
-        "{name:44} {:>14} {unit:10} ({} to {}, n = {}{ratio})",
+        "{name:44} {:>14} {unit:10} ({} to {}, n = {}{ratio}){cost}",
         number("median"),
         number("min"),
         number("max"),

@@ -17,7 +17,7 @@ Usage: cargo xtask <COMMAND>
 Commands:
   demo [ARGS]            Build Tidegate and run the demonstration (ARGS go to `tidegate demo`; try --help)
   test [ARGS]            Set up what the tests need and run all of them (ARGS go to `cargo test`)
-  bench [NAME] [--json]  Measure; without NAME everything. `cargo xtask bench --list` names the benches
+  bench [NAME] [--json]  Measure; without NAME everything. `cargo xtask bench --list` names the benches and what they take
   lint                   Formatting, clippy, documentation; and `cargo deny` where it is installed
 
 Examples:
