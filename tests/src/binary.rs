@@ -24,6 +24,6 @@ fn build(profile: &[&str]) -> Result<PathBuf> {
     ensure!(output.status.success(), "the binary does not build: {}", String::from_utf8_lossy(&output.stderr));
     let messages = String::from_utf8(output.stdout).context("read what cargo says")?;
     let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let executables = artifacts.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    executables.last().context("cargo names no binary")
+    let mut executables = artifacts.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executables.next_back().context("cargo names no binary")
 }

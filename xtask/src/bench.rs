@@ -57,9 +57,9 @@ const OWN_OPTIONS: [&str; 3] = ["--runs", "--fault", "--mode"];
 /// `cargo xtask bench [NAME] [--json] [--list]`, and what the bench itself takes.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let (own, arguments) = split(arguments)?;
-    let json = arguments.iter().any(|argument| *argument == "--json");
+    let json = arguments.contains(&"--json");
     let name = arguments.iter().find(|argument| !argument.starts_with("--"));
-    if arguments.iter().any(|argument| *argument == "--list") {
+    if arguments.contains(&"--list") {
         BENCHES.iter().for_each(|bench| println!("{:10} {}", bench.name, bench.about));
         return Ok(());
     }
