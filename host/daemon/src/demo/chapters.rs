@@ -1,5 +1,7 @@
 //! The story itself: one function a chapter, each of which checks what it claims.
 
+mod database;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,6 +9,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::Options;
+use super::postgres::Postgres;
 use super::read::{active_site, all_is_well, faults, is_adrift, is_sound, moving_decision, state};
 use super::report::{Report, Swap};
 use super::show::Show;
@@ -18,7 +21,7 @@ const SERVICES: [&str; 3] = ["shop", "catalog", "lab"];
 /// Decisions that the policy is asked for while it is replaced.
 const LOAD: u64 = 20_000;
 /// How long anything may take before the story gives up on it.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The story while it is told.
 pub(super) struct Story {
@@ -28,6 +31,8 @@ pub(super) struct Story {
     report: Report,
     shop: Option<Visitor>,
     catalog: Option<Visitor>,
+    /// As long as it is here, its servers run.
+    database: Option<Postgres>,
 }
 
 impl Story {
@@ -40,6 +45,7 @@ impl Story {
             report: Report::default(),
             shop: None,
             catalog: None,
+            database: None,
         })
     }
 
@@ -50,6 +56,7 @@ impl Story {
         self.swap().await.context("replace the policy under load")?;
         self.let_loose().await.context("let a hostile plugin loose")?;
         self.come_back().await.context("bring the site back")?;
+        self.lose_database().await.context("lose a database")?;
         self.prove().await.context("prove it")
     }
 
@@ -68,8 +75,9 @@ impl Story {
         if let Err(error) = told {
             self.wrong(&format!("{error:#}"));
         }
-        let Story { stage, show, mut report, .. } = self;
-        if let Err(error) = stage.strike().await {
+        let Story { stage, show, mut report, database, .. } = self;
+        let struck = stage.strike().await;
+        if let Err(error) = struck.and(Postgres::strike(database).await) {
             show.bad(&format!("{error:#}"));
             report.wrong.push(format!("{error:#}"));
         }

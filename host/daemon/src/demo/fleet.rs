@@ -1,5 +1,6 @@
 //! The demonstration's fleet file: an ordinary one, written with the addresses of today.
 
+use super::postgres::USER;
 use super::stage::{CUT_OFF, SITES, Stage, ZONE};
 
 /// The whole file.
@@ -11,6 +12,47 @@ pub(super) fn file(stage: &Stage) -> String {
     text += &service(stage, "shop", "active-passive", "failover/default");
     text += &service(stage, "catalog", "active-active", "failover/default");
     text += &service(stage, "lab", "active-passive", "failover/lab");
+    text
+}
+
+/// A service with a PostgreSQL at each site, as a further part of the file.
+pub(super) fn database(name: &str, port: u16) -> String {
+    let mut text = format!(
+        r#"
+[secret.pg-password]
+file = "pg.password"
+
+[service.{name}]
+tier = "tier1"
+rto = "30s"
+rpo = "0s"
+cluster = "{name}"
+failover = "automatic"
+failback = "manual"
+cooldown = "3s"
+probe = {{ slot = "probe/tcp", interval = "250ms", bad = 2, good = 2 }}
+
+# No commands: that nobody else takes writes is proven by the standbys that a commit waits for.
+[cluster.{name}]
+synchronous = 1
+verify = ["select count(*) >= 0 from written"]
+user = "{USER}"
+password = "pg-password"
+replication-password = "pg-password"
+"#
+    );
+    for (site, address) in SITES {
+        text += &format!(
+            r#"
+[cluster.{name}.node.{site}]
+site = "{site}"
+address = "{address}:{port}"
+[service.{name}.at.{site}]
+endpoint = "{address}"
+target = {{ address = "{address}:{port}", speaks = "postgres" }}
+"#
+        );
+    }
     text
 }
 

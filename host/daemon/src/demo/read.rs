@@ -41,6 +41,18 @@ pub(super) fn moving_decision<'a>(records: &'a [Record], service: &str) -> Optio
     })
 }
 
+/// Name of the newest run that moved the service.
+pub(super) fn moving_run(runs: &Value, service: &str) -> Option<String> {
+    let runs = runs.as_array().or_else(|| runs["runs"].as_array())?;
+    let run = runs.iter().find(|run| run["service"] == service && run["kind"] == "fail-over")?;
+    Some(format!("r{}", run["id"].as_u64()?))
+}
+
+/// What a run's promotion rested on, in the host's words: the kind of proof, a colon, and what was proven.
+pub(super) fn proof(run: &Value) -> Option<&str> {
+    run["steps"].as_array()?.iter().find(|step| step["name"] == "proof")?["text"].as_str()
+}
+
 /// Why the service's policy gave no decision, each kind of misdeed once.
 pub(super) fn faults(records: &[Record], service: &str) -> Vec<String> {
     let mut faults: Vec<String> = records

@@ -26,6 +26,8 @@ pub struct Report {
     pub hostile: Hostile,
     /// The service went home after the hold-down.
     pub failed_back: bool,
+    /// The database that moved; none = PostgreSQL cannot be used on this machine.
+    pub database: Option<Database>,
     /// The proof.
     pub journal: Journal,
     /// What did not happen as it should; empty = all of it happened.
@@ -55,6 +57,24 @@ pub struct Hostile {
     pub loaded: bool,
     /// Every misdeed ended as a recorded hold, and nobody else noticed.
     pub contained: bool,
+}
+
+/// The database that moved.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Database {
+    /// PostgreSQL's.
+    pub version: String,
+    /// The longest time that the client went without an acknowledgement.
+    pub outage_ms: u64,
+    /// Rows that the client was told are safe.
+    pub acknowledged: usize,
+    /// Those of them that whoever leads does not have.
+    pub lost: usize,
+    /// The kind of proof that nobody else could take writes.
+    pub proof: String,
+    /// Who leads now.
+    pub leads: String,
 }
 
 /// The proof.

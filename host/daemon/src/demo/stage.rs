@@ -97,6 +97,14 @@ impl Stage {
         self.start("host", &["run", "--fleet", &fleet])
     }
 
+    /// Adds a service with a database to the fleet file, and has the host read it again.
+    pub(super) fn declare(&self, section: &str, password: &str) -> Result<()> {
+        self.write(Path::new("pg.password"), password)?;
+        self.write(Path::new("fleet.toml"), &(super::fleet::file(self) + section))?;
+        let host = self.pid("host").and_then(|pid| Pid::from_raw(pid.cast_signed())).context("there is no host")?;
+        kill_process(host, Signal::HUP).context("have the host read its fleet file again")
+    }
+
     /// Starts a site: its service and its agent.
     pub(super) fn raise_site(&mut self, site: &str) -> Result<()> {
         let listen = self.service_at(site).to_string();
@@ -270,7 +278,7 @@ fn free(address: Ipv4Addr) -> Result<SocketAddr> {
 }
 
 /// A port that is free at every site.
-fn common_port() -> Result<u16> {
+pub(super) fn common_port() -> Result<u16> {
     for _ in 0..64 {
         let port = free(SITES[0].1)?.port();
         if SITES.iter().all(|(_, address)| TcpListener::bind((*address, port)).is_ok()) {
@@ -281,7 +289,7 @@ fn common_port() -> Result<u16> {
 }
 
 /// 32 random bytes in Base64.
-fn secret() -> Result<String> {
+pub(super) fn secret() -> Result<String> {
     let mut bytes = [0_u8; 32];
     std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes).context("read random bytes")?;
     Ok(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes))

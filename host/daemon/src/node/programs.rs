@@ -34,6 +34,16 @@ impl Programs {
         Ok(Programs { bin })
     }
 
+    /// Of any version: where `pg_config` says, in `$PATH`, or where distributions put them, the newest first; all `needed` together.
+    pub fn anywhere(needed: &[&str]) -> Option<Programs> {
+        let said = Command::new("pg_config").arg("--bindir").stdin(Stdio::null()).output().ok();
+        let said = said.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let places = said.into_iter().chain(std::env::split_paths(&path)).chain(usual_places());
+        let has = |place: &PathBuf| place.is_absolute() && needed.iter().all(|program| place.join(program).is_file());
+        places.into_iter().find(has).map(|bin| Programs { bin })
+    }
+
     /// Where a program is.
     pub fn path(&self, program: &str) -> PathBuf {
         self.bin.join(program)
@@ -50,6 +60,21 @@ impl Programs {
     pub fn run<S: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = S>) -> Result<String> {
         printed(program, self.command(program).args(arguments))
     }
+}
+
+/// Where distributions put every version, and PostgreSQL's own sources the one.
+fn usual_places() -> Vec<PathBuf> {
+    let entries = |directory: &str| std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let debian = entries("/usr/lib/postgresql").map(|entry| entry.path());
+    let pgdg = entries("/usr").map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("/pgsql-"));
+    let mut versions: Vec<PathBuf> = debian.chain(pgdg).map(|path| path.join("bin")).collect();
+    let number = |path: &PathBuf| -> u32 {
+        let digits: String = path.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_default()
+    };
+    versions.sort_by_key(|path| std::cmp::Reverse(number(path)));
+    versions.push(PathBuf::from("/usr/local/pgsql/bin"));
+    versions
 }
 
 /// Runs a command that was made by [`Programs::command`].
