@@ -23,4 +23,16 @@ fn the_demonstration_happens_and_says_so() {
     assert_eq!((&report["swap"]["dropped"], &report["swap"]["stale"]), (&Value::from(0), &Value::from(0)));
     assert_eq!(report["hostile"], serde_json::json!({ "loaded": true, "contained": true }));
     assert_eq!((&report["failed-back"], &report["journal"]["verified"]), (&Value::from(true), &Value::from(true)));
+    a_real_database_moved_and_lost_nothing(&report["database"]);
+}
+
+/// The tests' machines have PostgreSQL, so that a chapter left out is a fault here.
+fn a_real_database_moved_and_lost_nothing(database: &Value) {
+    assert!(database["version"].as_str().is_some_and(|version| !version.is_empty()), "{database:#}");
+    for measured in ["outage-ms", "acknowledged"] {
+        assert!(database[measured].as_u64().is_some_and(|value| value > 0), "{measured} in {database:#}");
+    }
+    assert_eq!(database["lost"], 0, "{database:#}");
+    assert_eq!(database["proof"], "standby-quorum", "{database:#}");
+    assert!(database["leads"].as_str().is_some_and(|site| site != "eu-west"), "{database:#}");
 }

@@ -17,6 +17,7 @@ use crate::demo::{self, Options, site};
   tidegate demo --hang                           the site goes silent instead of dying
   tidegate demo --json | jq .                    one document with what was measured
 
+A real PostgreSQL is moved too where one is installed (pg_config, $PATH, the usual places); where not, a line says why.
 Fails if any of what it claims did not happen.")]
 pub struct Demo {
     /// Leave everything running at the end, until Ctrl-C.

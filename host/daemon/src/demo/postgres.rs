@@ -129,7 +129,7 @@ impl Postgres {
         // Between others' eyes and this file stands the directory, which is its owner's alone.
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).context("show the password")?;
         let mut initdb = self.program("initdb");
-        initdb.args(["--no-sync", "--auth=scram-sha-256", "--locale=C", "--encoding=UTF8", "--username", USER]);
+        initdb.args(["--no-sync", "--auth=scram-sha-256", "--locale=C", "--encoding=UTF8", "--wal-segsize=1", "--username", USER]);
         succeed(initdb.arg("--pwfile").arg(&file).arg("--pgdata").arg(self.data(site))).await?;
         let own = format!("{SETTINGS}port = {}\n", self.port);
         append(&self.data(site).join("postgresql.conf"), &own)?;
