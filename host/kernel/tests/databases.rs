@@ -293,3 +293,48 @@ fn a_question_is_named_once() {
     let asked: Vec<QuestionId> = world.kernel.state().open_questions().map(|question| question.id).collect();
     assert_eq!(asked.len(), 1, "{}", told(&world));
 }
+
+/// What may happen to a cluster without its primary being lost: nothing moves.
+const QUIET: [(&str, fn(&mut World)); 6] = [
+    ("a standby stops", |world| world.database.as_mut().unwrap().die("west")),
+    ("a vantage point is cut off", |world| {
+        world.cut_off.insert("west");
+    }),
+    ("a vantage point hangs for three seconds", |world| {
+        world.cut_off.insert("north");
+        world.run(3_000);
+        world.cut_off.remove("north");
+    }),
+    ("the host is started anew", World::restart),
+    ("the clock is set a day forward, and back", |world| {
+        world.wall_off = 86_400_000;
+        world.run(60_000);
+        world.wall_off = -86_400_000;
+    }),
+    ("every fourth look takes too long", |world| world.slow_every = Some(4)),
+];
+
+#[test]
+fn what_is_not_the_loss_of_the_primary_moves_nothing() {
+    for (what, happens) in QUIET {
+        for mut world in [synchronous(), asynchronous()] {
+            happens(&mut world);
+            world.run(120_000);
+            let moved = world.kernel.state().runs.values().any(|run| run.kind != "rejoin");
+            assert!(!moved && world.shop().life.active == "east", "{what}:\n{}", told(&world));
+            assert_eq!(database(&world).primaries(), ["east"], "{what}:\n{}", told(&world));
+            assert!(world.kernel.state().open_questions().next().is_none(), "{what}:\n{}", told(&world));
+        }
+    }
+}
+
+#[test]
+fn the_loss_of_the_primary_is_not_overlooked_among_looks_that_take_too_long() {
+    let mut world = synchronous();
+    world.slow_every = Some(4);
+    world.run(30_000);
+    kill(&mut world, "east");
+    world.run(20_000);
+    assert_ne!(world.shop().life.active, "east", "{}", told(&world));
+    assert_eq!((database(&world).lost, database(&world).split), (0, 0));
+}

@@ -70,6 +70,10 @@ pub struct World {
     pub cut_off: BTreeSet<&'static str>,
     /// Vantage points that report, but do not reach their control targets.
     pub unsound: BTreeSet<&'static str>,
+    /// Of the looks at services and of those at databases, one in so many takes too long.
+    pub slow_every: Option<u64>,
+    looks: u64,
+    samples: u64,
     pub routes: BTreeMap<String, Vec<Endpoint>>,
     pub writes: VecDeque<Write>,
     /// Every write that the servers took: key and targets.
@@ -261,6 +265,9 @@ impl World {
             ill: BTreeSet::new(),
             cut_off: BTreeSet::new(),
             unsound: BTreeSet::new(),
+            slow_every: None,
+            looks: 0,
+            samples: 0,
             writes: VecDeque::new(),
             written: Vec::new(),
             called: Vec::new(),
@@ -390,7 +397,10 @@ impl World {
 
     fn sample(&mut self, cluster: ClusterId) {
         let Some(database) = &self.database else { return };
-        let (begun, result) = (self.mono, Ok(database.seen()));
+        let seen = database.seen();
+        self.samples += 1;
+        let late = || Failure::UnknownOutcome("it took too long".into());
+        let (begun, result) = (self.mono, if self.slow(self.samples) { Err(late()) } else { Ok(seen) });
         self.events.push_back(Event::Sampled { cluster, begun, result });
     }
 
@@ -409,11 +419,17 @@ impl World {
     fn look(&mut self, vantage: VantageId, service: ServiceId, site: SiteId) {
         let name = self.fleet.sites[site.at()].name.as_str();
         let silent = self.database.as_ref().is_some_and(|database| database.silent_at(name));
-        let dead = self.dead.contains(name) || self.ill.contains(name) || silent;
+        self.looks += 1;
+        let dead = self.dead.contains(name) || self.ill.contains(name) || silent || self.slow(self.looks);
         let outcome = if dead { Outcome::TimedOut } else { Outcome::Ok };
         let not_before = self.mono;
         let detail = String::new();
         self.give(Event::Look(Look { vantage, service, site, outcome, latency: Some(3), not_before, detail }));
+    }
+
+    /// Whether the look with this number is one that takes too long.
+    fn slow(&self, number: u64) -> bool {
+        self.slow_every.is_some_and(|every| number.is_multiple_of(every))
     }
 
     fn drain(&mut self) {
