@@ -5,7 +5,9 @@
 //! client knows PostgreSQL's addresses and nothing of Tidegate.
 
 pub mod acks;
+pub mod crashes;
 pub mod faults;
+pub mod records;
 pub mod round;
 pub mod stage;
 pub mod tree;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
-use super::stage::{SERVICE, Stage};
+use super::stage::{NODES, SERVICE, Stage};
 use super::tree;
 
 /// What happens.
@@ -27,10 +28,16 @@ pub enum Fault {
     HostKill,
     /// A person moves the primary.
     Switchover,
+    /// Every process of a standby's site dies.
+    StandbyKill,
+    /// The agent of a standby's site hangs for longer than its word counts.
+    VantageCut,
+    /// The agent of the primary's site hangs for 3 s. An asynchronous primary would lose its lease by that.
+    AgentPause,
 }
 
 impl Fault {
-    /// In the order in which they are told.
+    /// What is measured, in the order in which it is told.
     pub const ALL: [Fault; 7] = [
         Fault::Kill,
         Fault::PgKill,
@@ -51,6 +58,9 @@ impl Fault {
             Fault::EnforcerKill => "enforcerkill",
             Fault::HostKill => "hostkill",
             Fault::Switchover => "switchover",
+            Fault::StandbyKill => "standbykill",
+            Fault::VantageCut => "vantagecut",
+            Fault::AgentPause => "agentpause",
         }
     }
 
@@ -63,7 +73,9 @@ impl Fault {
     pub fn lasts(self) -> Duration {
         match self {
             Fault::Kill | Fault::EnforcerKill | Fault::Hang => Duration::from_secs(8),
+            Fault::StandbyKill | Fault::VantageCut => Duration::from_secs(8),
             Fault::HostKill => Duration::from_secs(5),
+            Fault::AgentPause => Duration::from_secs(3),
             Fault::PgKill | Fault::AgentKill | Fault::Switchover => Duration::from_secs(2),
         }
     }
@@ -77,6 +89,9 @@ impl Fault {
             Fault::AgentKill => tree::signal(&stage.agent(at), Signal::SIGKILL),
             Fault::EnforcerKill => tree::signal(&stage.site(at)[..1], Signal::SIGKILL),
             Fault::HostKill => stage.kill_host()?,
+            Fault::StandbyKill => tree::signal(&stage.site(standby(at)), Signal::SIGKILL),
+            Fault::VantageCut => tree::signal(&stage.agent(standby(at)), Signal::SIGSTOP),
+            Fault::AgentPause => tree::signal(&stage.agent(at), Signal::SIGSTOP),
             Fault::Switchover => {
                 let order = ["switchover", SERVICE, "--yes", "--json"];
                 stage.ask(&order).context("order the switchover").map(drop)?;
@@ -88,16 +103,23 @@ impl Fault {
     /// Brings back what it took.
     pub fn heal(self, stage: &mut Stage, at: usize) -> Result<()> {
         match self {
-            Fault::Kill | Fault::EnforcerKill => {
-                stage.bury(at)?;
-                stage.start_agent(at)
-            }
-            Fault::Hang => {
-                tree::signal(&stage.site(at), Signal::SIGCONT);
-                Ok(())
-            }
+            Fault::Kill | Fault::EnforcerKill => stage.restart_agent(at),
+            Fault::StandbyKill => stage.restart_agent(standby(at)),
+            Fault::Hang => go_on(&stage.site(at)),
+            Fault::VantageCut => go_on(&stage.agent(standby(at))),
+            Fault::AgentPause => go_on(&stage.agent(at)),
             Fault::HostKill => stage.start_host(),
             Fault::PgKill | Fault::AgentKill | Fault::Switchover => Ok(()),
         }
     }
+}
+
+/// One of those that follow the primary.
+fn standby(primary: usize) -> usize {
+    (primary + 1) % NODES.len()
+}
+
+fn go_on(processes: &[Pid]) -> Result<()> {
+    tree::signal(processes, Signal::SIGCONT);
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::sleep;
 
 use super::acks::{lost, outage, split_brain};
@@ -44,14 +45,20 @@ pub struct Findings {
 /// Plays it once, on a stage of its own.
 pub async fn play(binary: &Path, fault: Fault, mode: Mode) -> Result<Findings> {
     let mut stage = Stage::start(binary, mode)?;
-    let played = on(&mut stage, fault).await;
-    played.with_context(|| format!("{} {}: {}", fault.name(), mode.name(), stage.tell()))
+    play_on(&mut stage, fault).await
+}
+
+/// Plays it on a stage that is up and well; the error has what everybody said.
+pub async fn play_on(stage: &mut Stage, fault: Fault) -> Result<Findings> {
+    let played = on(stage, fault).await;
+    played.with_context(|| format!("{}: {}", fault.name(), stage.tell()))
 }
 
 async fn on(stage: &mut Stage, fault: Fault) -> Result<Findings> {
     let clients = stage.clients()?;
     let before = stage.primary()?;
     create_table(&clients[before]).await?;
+    let next = next_run(stage)?;
     let writers = Writers::start(&clients);
     sleep(BEFORE).await;
     let struck = Instant::now();
@@ -70,7 +77,7 @@ async fn on(stage: &mut Stage, fault: Fault) -> Result<Findings> {
     let rows = found(&clients[after]).await?;
     let gone: Vec<_> = lost(&acks, &rows).collect();
     let span = gone.iter().map(|ack| ack.at).max().zip(gone.iter().map(|ack| ack.at).min());
-    let (loss_bound_s, proof) = told(stage)?;
+    let (loss_bound_s, proof) = told(stage, next)?;
     Ok(Findings {
         outage_s: outage(&acks, ROAMING, struck).as_secs_f64(),
         acknowledged: acks.len(),
@@ -84,16 +91,27 @@ async fn on(stage: &mut Stage, fault: Fault) -> Result<Findings> {
     })
 }
 
-/// What the run that moved the primary said of the loss, and what it rested on.
-fn told(stage: &Stage) -> Result<(Option<f64>, Option<String>)> {
-    let runs = stage.ask(&["run", "list", "--json"])?;
-    let list = runs.as_array().cloned().or_else(|| runs["runs"].as_array().cloned()).unwrap_or_default();
-    let moved = list.iter().find(|run| matches!(run["kind"].as_str(), Some("fail-over" | "switch-over")));
-    let Some(run) = moved else { return Ok((None, None)) };
+/// What the run that moved the primary, if one did since, said beforehand of the loss, and what it rested on.
+fn told(stage: &Stage, next: u64) -> Result<(Option<f64>, Option<String>)> {
+    let since = |run: &&Value| run["id"].as_u64().is_some_and(|id| id >= next);
+    let moved = |run: &&Value| matches!(run["kind"].as_str(), Some("fail-over" | "switch-over"));
+    let runs = runs(stage)?;
+    let Some(run) = runs.iter().filter(since).find(moved) else { return Ok((None, None)) };
     let name = format!("r{}", run["id"].as_u64().unwrap_or_default());
-    let shown = stage.ask(&["run", "show", &name, "--json"])?;
-    let steps = shown["steps"].as_array().cloned().unwrap_or_default();
+    let report = stage.ask(&["report", &name, "--json"])?;
+    let steps = report["steps"].as_array().cloned().unwrap_or_default();
     let proof = steps.iter().find(|step| step["name"] == "proof").and_then(|step| step["text"].as_str());
-    let bound = shown["data"]["loss-bound"].as_f64().map(|bound| bound / 1_000.0);
+    let bound = report["loss"]["beforehand"].as_f64().map(|bound| bound / 1_000.0);
     Ok((bound, proof.and_then(|text| text.split(':').next()).map(str::to_owned)))
+}
+
+/// The number that the next run will have.
+fn next_run(stage: &Stage) -> Result<u64> {
+    let newest = runs(stage)?.iter().filter_map(|run| run["id"].as_u64()).max();
+    Ok(newest.map_or(0, |newest| newest + 1))
+}
+
+fn runs(stage: &Stage) -> Result<Vec<Value>> {
+    let listed = stage.ask(&["run", "list", "--json"])?;
+    Ok(listed.as_array().cloned().or_else(|| listed["runs"].as_array().cloned()).unwrap_or_default())
 }

@@ -48,12 +48,19 @@ pub struct Stage {
     pub postgres: Postgres,
     host: Option<Child>,
     agents: [Option<Child>; 3],
+    /// Orders whose answer nobody waits for.
+    orders: Vec<Child>,
     agents_listen: u16,
 }
 
 impl Stage {
     /// Everything up and well: the standbys stream, and the host could move the service.
     pub fn start(binary: &Path, mode: Mode) -> Result<Stage> {
+        Stage::start_with(binary, mode, &[])
+    }
+
+    /// As [`Stage::start`], with other words in the fleet file: each of these, and what stands there instead.
+    pub fn start_with(binary: &Path, mode: Mode, instead: &[(&str, &str)]) -> Result<Stage> {
         ensure!(nix::unistd::geteuid().is_root(), "an enforcer makes PID namespaces: run this as root");
         let mut postgres = Postgres::cluster_with(&NODES, DURABLE)?;
         if mode == Mode::Synchronous {
@@ -63,9 +70,9 @@ impl Stage {
             postgres.stop(node)?;
         }
         let agents_listen = free_port()?;
-        let mut stage =
-            Stage { binary: binary.to_owned(), postgres, host: None, agents: [None, None, None], agents_listen };
-        stage.write_files(mode)?;
+        let (host, agents, orders) = (None, [None, None, None], Vec::new());
+        let mut stage = Stage { binary: binary.to_owned(), postgres, host, agents, orders, agents_listen };
+        stage.write_files(mode, instead)?;
         stage.start_host()?;
         stage.hand_over().with_context(|| stage.tell())?;
         Ok(stage)
@@ -108,7 +115,8 @@ impl Stage {
     pub fn start_host(&mut self) -> Result<()> {
         let fleet = self.fleet_file();
         let mut command = self.logged("host")?;
-        self.host = Some(command.args(["run", "--fleet"]).arg(fleet).spawn().context("start the host")?);
+        command.args(["run", "--fleet"]).arg(fleet).arg("--cache").arg(self.compiled());
+        self.host = Some(command.spawn().context("start the host")?);
         wait_for("the host answers", || Ok(self.ask(&["status", "--json"]).is_ok()))
     }
 
@@ -122,10 +130,12 @@ impl Stage {
     /// Starts a site's enforcer, and with it the agent and, if it may, the database.
     pub fn start_agent(&mut self, at: usize) -> Result<()> {
         let (name, directory) = (NODES[at], self.directory());
+        let state = directory.join(format!("state-{name}"));
+        self.share_compiled(&state)?;
         let mut command = self.logged(&format!("agent-{name}"))?;
         command.args(["agent", "--site", name, "--host", &format!("127.0.0.1:{}", self.agents_listen)]);
         command.arg("--token-file").arg(directory.join(format!("{name}.token")));
-        command.arg("--state").arg(directory.join(format!("state-{name}")));
+        command.arg("--state").arg(state);
         command.arg("--hold").arg(format!("{SERVICE}/{name}={}", self.postgres.data(name).display()));
         self.agents[at] = Some(command.spawn().context("start an agent")?);
         Ok(())
@@ -148,10 +158,11 @@ impl Stage {
         crate::servers_postgres::processes(&self.postgres.data(NODES[at]))
     }
 
-    /// A killed enforcer is waited for, so that another can be started.
-    pub fn bury(&mut self, at: usize) -> Result<()> {
+    /// Starts another enforcer once the one that was killed is gone.
+    pub fn restart_agent(&mut self, at: usize) -> Result<()> {
         let mut enforcer = self.agents[at].take().context("the enforcer does not run")?;
-        enforcer.wait().map(drop).context("wait for an enforcer")
+        enforcer.wait().context("wait for an enforcer")?;
+        self.start_agent(at)
     }
 
     /// What `tidegate …` prints, as JSON.
@@ -160,6 +171,11 @@ impl Stage {
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_str(&text).with_context(|| format!("{arguments:?} printed {text}"))
+    }
+
+    /// Ends an order with the stage, if it has not ended by itself.
+    pub fn keep(&mut self, order: Child) {
+        self.orders.push(order);
     }
 
     /// Position of the node that the host holds to be the primary.
@@ -206,6 +222,11 @@ impl Stage {
         ["host", "agent-a", "agent-b", "agent-c"].iter().map(|name| tail(name)).collect::<String>() + &pages
     }
 
+    /// Where the host keeps its journal.
+    pub fn journal(&self) -> PathBuf {
+        self.directory().join("state").join("journal")
+    }
+
     /// `tidegate …` with this stage's fleet file.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
@@ -217,6 +238,21 @@ impl Stage {
         self.directory().join("fleet.toml")
     }
 
+    /// Beside the binary that compiled it: what every host and every agent of every stage loads is compiled once.
+    fn compiled(&self) -> PathBuf {
+        self.binary.with_file_name("stage-compiled")
+    }
+
+    /// An agent keeps what it compiled in its state.
+    fn share_compiled(&self, state: &Path) -> Result<()> {
+        std::fs::create_dir_all(state)?;
+        let link = state.join("compiled");
+        if link.is_symlink() {
+            return Ok(());
+        }
+        std::os::unix::fs::symlink(self.compiled(), link).context("share what was compiled")
+    }
+
     fn logged(&self, name: &str) -> Result<Command> {
         let file = File::options().create(true).append(true).open(self.directory().join(format!("{name}.log")))?;
         let mut command = Command::new(&self.binary);
@@ -225,7 +261,7 @@ impl Stage {
     }
 
     /// The example's fleet file, with this stage's ports and directories.
-    fn write_files(&self, mode: Mode) -> Result<()> {
+    fn write_files(&self, mode: Mode, instead: &[(&str, &str)]) -> Result<()> {
         let directory = self.directory();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/fleets/postgres.toml");
         let mut fleet = std::fs::read_to_string(&example).context("read the example's fleet file")?;
@@ -240,6 +276,10 @@ impl Stage {
         if mode == Mode::Asynchronous {
             fleet = fleet.replace("synchronous = 1\n", "").replace("rpo = \"0s\"", "rpo = \"10s\"");
         }
+        for (from, to) in instead {
+            ensure!(fleet.contains(from), "the example's fleet file does not say {from}");
+            fleet = fleet.replace(from, to);
+        }
         std::fs::write(self.fleet_file(), fleet)?;
         secret(&directory.join("password"), PASSWORD)?;
         secret(&directory.join("replication-password"), REPLICATION_PASSWORD)
@@ -253,6 +293,7 @@ impl Drop for Stage {
             tree::signal(&self.site(at), Signal::SIGKILL);
         }
         let processes = self.agents.iter_mut().chain([&mut self.host]).filter_map(Option::take);
+        let processes = processes.chain(self.orders.drain(..));
         for mut process in processes {
             let _ = process.kill();
             let _ = process.wait();

@@ -49,13 +49,22 @@ impl Writers {
 
     /// Waits until the roaming writer has an acknowledgement by another node than this one.
     pub async fn await_other(&self, node: usize, patience: Duration) -> Result<Ack> {
+        self.await_ack(patience, |ack| ack.node != node).await.context("no other node took writes")
+    }
+
+    /// Waits until the roaming writer has an acknowledgement by this node.
+    pub async fn await_from(&self, node: usize, patience: Duration) -> Result<Ack> {
+        self.await_ack(patience, |ack| ack.node == node).await.context("the primary took no writes")
+    }
+
+    async fn await_ack(&self, patience: Duration, so: impl Fn(&Ack) -> bool) -> Result<Ack> {
         let begun = Instant::now();
         loop {
-            let found = self.acks().into_iter().rev().find(|ack| ack.writer == ROAMING && ack.node != node);
-            if let Some(ack) = found.filter(|ack| ack.at > begun) {
+            let found = self.acks().into_iter().rev().find(|ack| ack.writer == ROAMING && ack.at > begun && so(ack));
+            if let Some(ack) = found {
                 return Ok(ack);
             }
-            anyhow::ensure!(begun.elapsed() < patience, "no other node took writes within {} s", patience.as_secs());
+            anyhow::ensure!(begun.elapsed() < patience, "waited for {} s", patience.as_secs());
             sleep(AGAIN).await;
         }
     }
@@ -75,10 +84,11 @@ impl Writers {
     }
 }
 
-/// The table that they write to.
+/// The table that they write to, empty: each of them begins with the first row.
 pub async fn create_table(node: &str) -> Result<()> {
     let client = connect(node).await.context("connect to create the table")?;
-    let table = "CREATE TABLE IF NOT EXISTS written (writer bigint, row bigint, PRIMARY KEY (writer, row))";
+    let table = "CREATE TABLE IF NOT EXISTS written (writer bigint, row bigint, PRIMARY KEY (writer, row)); \
+                 TRUNCATE written";
     client.batch_execute(table).await.context("create the table")
 }
 

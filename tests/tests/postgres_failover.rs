@@ -1,0 +1,91 @@
+//! What a fault costs a client of real PostgreSQL: nothing that was promised. The figures are the bench's; here is what has to hold on
+//! a slow machine too.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tidegate_tests::binary::tidegate;
+use tidegate_tests::failover::faults::Fault;
+use tidegate_tests::failover::round::{Findings, play_on};
+use tidegate_tests::failover::stage::{Mode, Stage};
+
+/// A stage is three databases with their agents: one at a time has the machine.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+/// What the wake-up of a frozen machine may let slip, with room for a busy one: 0.1 s is promised.
+const AWAKE_S: f64 = 0.5;
+
+/// Less than any lease: a client that waits for no move is served within this on a busy machine too.
+const HICCUP_S: f64 = 2.0;
+
+/// Plays these, one after another, on one stage.
+fn play(mode: Mode, faults: &[Fault]) -> Vec<Findings> {
+    let _machine: MutexGuard<'_, ()> = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let mut stage = Stage::start(tidegate(), mode).expect("a stage");
+    let play = |fault: &Fault| {
+        let findings = runtime.block_on(play_on(&mut stage, *fault)).expect("a round that ends");
+        eprintln!("{} {}: {findings:?}", mode.name(), fault.name());
+        assert!(findings.acknowledged > 0, "nothing was written");
+        findings
+    };
+    faults.iter().map(play).collect()
+}
+
+fn nothing_is_lost(findings: &Findings) {
+    assert_eq!((findings.lost_rows, findings.split_brain_s), (0, 0.0), "{findings:?}");
+}
+
+/// The lost ones are the last before the outage, and no more of them than was said beforehand.
+fn no_more_is_lost_than_was_said(findings: &Findings) {
+    let bound = findings.loss_bound_s.expect("a bound was printed");
+    assert!(findings.lost_s <= bound, "{findings:?}");
+}
+
+fn stays(findings: &Findings) {
+    assert!(!findings.moved && findings.outage_s < HICCUP_S, "{findings:?}");
+    nothing_is_lost(findings);
+}
+
+#[test]
+fn a_synchronous_primary_that_dies_or_hangs_is_replaced_on_its_standbys_word_and_nothing_is_lost() {
+    for fault in [Fault::Kill, Fault::Hang] {
+        // Each has returned as a standby, else the round would not have ended.
+        let findings = &play(Mode::Synchronous, &[fault])[0];
+        assert!(findings.moved, "{findings:?}");
+        assert_eq!(findings.proof.as_deref(), Some("standby-quorum"), "{findings:?}");
+        nothing_is_lost(findings);
+    }
+}
+
+#[test]
+fn an_asynchronous_primary_that_dies_is_replaced_after_its_lease_and_loses_no_more_than_was_said() {
+    let findings = &play(Mode::Asynchronous, &[Fault::Kill])[0];
+    assert!(findings.moved, "{findings:?}");
+    assert_eq!(findings.proof.as_deref(), Some("lease"), "{findings:?}");
+    assert_eq!(findings.split_brain_s, 0.0, "{findings:?}");
+    no_more_is_lost_than_was_said(findings);
+}
+
+#[test]
+fn an_asynchronous_primary_that_wakes_up_is_ended_by_its_enforcer_at_once() {
+    let findings = &play(Mode::Asynchronous, &[Fault::Hang])[0];
+    assert!(findings.moved, "{findings:?}");
+    assert!(findings.split_brain_s < AWAKE_S, "{findings:?}");
+}
+
+#[test]
+fn the_death_of_an_agent_or_of_the_host_stops_nobody_and_an_ordered_move_loses_nothing() {
+    for mode in [Mode::Synchronous, Mode::Asynchronous] {
+        let findings = play(mode, &[Fault::AgentKill, Fault::HostKill, Fault::Switchover]);
+        findings[..2].iter().for_each(stays);
+        assert!(findings[2].moved, "{:?}", findings[2]);
+        nothing_is_lost(&findings[2]);
+    }
+}
+
+#[test]
+fn what_is_not_the_loss_of_the_primary_moves_nothing() {
+    play(Mode::Synchronous, &[Fault::AgentPause, Fault::StandbyKill]).iter().for_each(stays);
+    play(Mode::Asynchronous, &[Fault::VantageCut, Fault::StandbyKill]).iter().for_each(stays);
+}
