@@ -30,6 +30,7 @@ const NEEDED: [&str; 4] = ["initdb", "postgres", "pg_basebackup", "psql"];
 const SETTINGS: &str = "\
 shared_buffers = 16MB
 max_connections = 30
+wal_log_hints = on
 wal_retrieve_retry_interval = 100ms
 unix_socket_directories = ''
 logging_collector = off
@@ -129,7 +130,15 @@ impl Postgres {
         // Between others' eyes and this file stands the directory, which is its owner's alone.
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).context("show the password")?;
         let mut initdb = self.program("initdb");
-        initdb.args(["--no-sync", "--auth=scram-sha-256", "--locale=C", "--encoding=UTF8", "--wal-segsize=1", "--username", USER]);
+        initdb.args([
+            "--no-sync",
+            "--auth=scram-sha-256",
+            "--locale=C",
+            "--encoding=UTF8",
+            "--wal-segsize=1",
+            "--username",
+            USER,
+        ]);
         succeed(initdb.arg("--pwfile").arg(&file).arg("--pgdata").arg(self.data(site))).await?;
         let own = format!("{SETTINGS}port = {}\n", self.port);
         append(&self.data(site).join("postgresql.conf"), &own)?;

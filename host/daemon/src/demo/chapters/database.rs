@@ -48,8 +48,7 @@ impl Story {
         until_rows(&writer, &site_address(DOOMED).to_string(), false).await?;
         self.until_moved().await?;
         let acks = writer.stop().await;
-        self.count_rows(version, &acks, killed).await?;
-        self.quote(&["run", "list"]).await
+        self.count_rows(version, &acks, killed).await
     }
 
     /// Nothing stands in the way of a move.
@@ -102,6 +101,7 @@ impl Story {
         let shown = self.stage.ask(&["run", "show", &run]).await?;
         let text = read::proof(&shown).context("the run tells no proof")?;
         self.good(&format!("proof that nobody else takes writes: {text}"));
+        self.quote(&["run", "show", &run]).await?;
         Ok(text.split(':').next().unwrap_or(text).to_owned())
     }
 }
