@@ -30,7 +30,7 @@ pub enum During {
 
 impl During {
     /// As the journal calls it.
-    pub fn kind(self) -> &'static str {
+    pub fn runbook(self) -> &'static str {
         match self {
             During::SwitchOver => "switch-over",
             During::FailOver => "fail-over",
@@ -58,7 +58,7 @@ pub struct Aftermath {
 /// again. When this returns, every standby streams and no run is under way.
 pub async fn crash(stage: &mut Stage, during: During, records: usize) -> Result<Aftermath> {
     let played = play(stage, during, records).await;
-    played.with_context(|| format!("{} at record {records}: {}", during.kind(), stage.tell()))
+    played.with_context(|| format!("{} at record {records}: {}", during.runbook(), stage.tell()))
 }
 
 async fn play(stage: &mut Stage, during: During, records: usize) -> Result<Aftermath> {
@@ -68,11 +68,11 @@ async fn play(stage: &mut Stage, during: During, records: usize) -> Result<After
     let writers = Writers::start(&clients);
     writers.await_from(before, PATIENCE).await?;
     disturb(stage, &writers, during, before).await?;
-    let kind = during.kind();
-    let seen = |run: &OnDisk| run.kind == kind && (run.records >= records || run.end.is_some());
+    let runbook = during.runbook();
+    let seen = |run: &OnDisk| run.runbook == runbook && (run.records >= records || run.end.is_some());
     await_run(stage, earlier, seen).await?;
     stage.kill_host()?;
-    let died_at = await_run(stage, earlier, |run| run.kind == kind).await?;
+    let died_at = await_run(stage, earlier, |run| run.runbook == runbook).await?;
     stage.start_host()?;
     if during == During::FailOver {
         writers.await_other(before, PATIENCE).await?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default)]
 pub struct OnDisk {
     /// `fail-over`, `switch-over`, `rejoin` …
-    pub kind: String,
+    pub runbook: String,
     /// Records that say something of it, the one that opened it included.
     pub records: usize,
     /// How it ended.
@@ -36,8 +36,8 @@ fn note(runs: &mut Vec<OnDisk>, line: &Value) {
     let mut touched = Vec::new();
     for change in changes.map(|transition| &transition["change"]) {
         if let Some(opened) = change["run-opened"]["run"].as_object() {
-            let kind = opened["kind"].as_str().unwrap_or_default().to_owned();
-            runs.push(OnDisk { kind, ..OnDisk::default() });
+            let runbook = opened["runbook"].as_str().unwrap_or_default().to_owned();
+            runs.push(OnDisk { runbook, ..OnDisk::default() });
             touched.push(runs.len() - 1);
         }
         let of_run = ["step", "run-heading", "run-closed"].into_iter().map(|name| &change[name]);

@@ -1,0 +1,50 @@
+//! The host dies at every record that it writes of a run on real PostgreSQL, and starts again: the run ends, nothing is lost, and
+//! there are never two primaries.
+//!
+//! Synchronous mode. A run is begun anew for each record: the switch-over by a person's order, the fail-over by the death of the
+//! primary's site, the rejoin by its return; the host is killed as soon as the record is on disk, and records that come to the disk
+//! together are one crash. `kernel/tests/databases.rs` does the same in virtual time, in both modes, before and after the effects.
+
+use tidegate_tests::binary::tidegate;
+use tidegate_tests::failover::crashes::{Aftermath, During, crash};
+use tidegate_tests::failover::stage::{Mode, Stage};
+
+/// One stage sees many moves, one right after the other.
+const RESTLESS: [(&str, &str); 3] = [
+    ("mode = \"act\"\n", "mode = \"act\"\nwarm-up = \"1s\"\nbrake.incidents = 1000\nbrake.together = \"1s\"\n"),
+    ("failback = \"manual\"\n", "failback = \"manual\"\ncooldown = \"1s\"\n"),
+    (
+        "[secret]\n",
+        "[slot.\"failover/default\"]\nplugin = \"builtin:failover-quorum\"\nsettings = { flapping-moves = 1000 }\n[secret]\n",
+    ),
+];
+
+/// One writable primary all the time, nothing lost, and nothing left over.
+fn is_sound(left: &Aftermath) {
+    assert!(left.acknowledged > 0, "nothing was written: {left:?}");
+    assert_eq!((left.lost_rows, left.split_brain_s), (0, 0.0), "{left:?}");
+    for run in &left.runs {
+        let end = run.end.as_ref().and_then(|end| end.as_str());
+        assert!(matches!(end, Some("done" | "undone")), "{left:?}");
+    }
+}
+
+#[test]
+fn a_crash_at_any_record_of_any_run_loses_nothing_and_leaves_one_primary() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let mut stage = Stage::start_with(tidegate(), Mode::Synchronous, &RESTLESS).expect("a stage");
+    for during in [During::FailOver, During::Rejoin, During::SwitchOver] {
+        let (mut record, mut crashes) = (1, 0);
+        loop {
+            let left = runtime.block_on(crash(&mut stage, during, record)).expect("a run that ends");
+            eprintln!("{} at record {}: {left:?}", during.runbook(), left.died_at.records);
+            is_sound(&left);
+            if left.died_at.records < record || left.died_at.end.is_some() {
+                break;
+            }
+            (record, crashes) = (left.died_at.records + 1, crashes + 1);
+        }
+        assert!(crashes > 2, "{} has too few records to prove anything", during.runbook());
+    }
+}
