@@ -73,8 +73,7 @@ impl Fault {
     pub fn lasts(self) -> Duration {
         match self {
             Fault::Kill | Fault::EnforcerKill | Fault::Hang => Duration::from_secs(8),
-            Fault::StandbyKill | Fault::VantageCut => Duration::from_secs(8),
-            Fault::HostKill => Duration::from_secs(5),
+            Fault::HostKill | Fault::StandbyKill | Fault::VantageCut => Duration::from_secs(5),
             Fault::AgentPause => Duration::from_secs(3),
             Fault::PgKill | Fault::AgentKill | Fault::Switchover => Duration::from_secs(2),
         }
