@@ -51,7 +51,8 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    /// An empty database of the first site, not started; the error says why this machine has none to show. `log` takes what servers say.
+    /// An empty database of the first site, not started; the error says why this machine has none to show. `log` takes what
+    /// servers say.
     pub(super) async fn find(log: PathBuf) -> Result<Postgres> {
         let programs = Programs::anywhere(&NEEDED).context("its programs are not on this machine")?;
         let version = version(&programs).await?;
@@ -111,7 +112,7 @@ impl Postgres {
         succeed(psql.args(["--command", text])).await
     }
 
-    /// A client, to be given its commands; `hosts` as libpq takes them, it stays with the first that takes writes or, of one, with that.
+    /// A client, to be given its commands. `hosts` as libpq takes them: of several it stays with the first that takes writes.
     pub(super) fn client(&self, hosts: &str) -> Command {
         let mut psql = Command::from(self.quiet("psql"));
         psql.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1"]);
