@@ -97,7 +97,7 @@ fn an_idle_primary_stays_where_it_is() {
     let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
     let stage = Stage::start(tidegate(), Mode::Asynchronous).expect("a stage");
     // Nobody writes but the host's heartbeat, for many times as long as it takes to find a primary dead.
-    runtime().block_on(tokio::time::sleep(IDLE));
+    runtime().block_on(async { tokio::time::sleep(IDLE).await });
     assert_eq!(stage.primary().expect("the host answers"), 0);
     assert_eq!(stage.ask(&["run", "list", "--json"]).expect("the host answers"), serde_json::json!([]));
 }
