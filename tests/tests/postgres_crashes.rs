@@ -46,6 +46,7 @@ fn a_crash_at_any_record_of_any_run_loses_nothing_and_leaves_one_primary() {
                 break;
             }
         }
-        assert!(deaths.len() > 2, "{} has too few records to prove anything: {deaths:?}", during.runbook());
+        // A rejoin that needs no command comes to the disk in two or three pieces.
+        assert!(deaths.len() > 1, "the host died only after {} had ended: {deaths:?}", during.runbook());
     }
 }

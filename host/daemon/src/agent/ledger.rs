@@ -99,7 +99,7 @@ impl Ledger {
     ) -> Result<watch::Receiver<Option<Outcome>>, Failure> {
         let mut book = self.lock();
         if let Some(entry) = book.entries.get(&order.key) {
-            return if entry.order == *order {
+            return if entry.order.repeats(order) {
                 Ok(entry.outcome.subscribe())
             } else {
                 Err(crate::agents::other_order(&order.key))
@@ -272,8 +272,10 @@ mod tests {
         let commands = commands(&directory.path().join("ran"));
         let ledger = Ledger::in_memory();
         ledger.run(&commands, &order("a")).await.unwrap();
-        let other = Order { timeout: 1, ..order("a") };
+        let other = Order { arguments: BTreeMap::from([("to".into(), "b".into())]), ..order("a") };
         assert!(matches!(ledger.run(&commands, &other).await, Err(Failure::Invalid(_))));
+        let with_less_time = Order { timeout: 1, ..order("a") };
+        assert_eq!(ledger.run(&commands, &with_less_time).await.unwrap().stdout, b"done\n");
     }
 
     #[tokio::test]

@@ -286,6 +286,13 @@ pub struct Order {
     pub timeout: Millis,
 }
 
+impl Order {
+    /// Whether it asks for the same. Who repeats an order may have less time left for it than the first time.
+    pub fn repeats(&self, other: &Order) -> bool {
+        (&self.key, &self.command, &self.arguments) == (&other.key, &other.command, &other.arguments)
+    }
+}
+
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

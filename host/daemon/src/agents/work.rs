@@ -100,7 +100,7 @@ impl WorkQueue {
         let key = order.key.clone();
         let mut queue = lock(&self.queue);
         match queue.waiting.get_mut(&key) {
-            Some(waiting) if waiting.order != order => return Err(other_order(&key)),
+            Some(waiting) if !waiting.order.repeats(&order) => return Err(other_order(&key)),
             Some(waiting) => waiting.askers.push(asker),
             None => {
                 queue.waiting.insert(key.clone(), Waiting { order: order.clone(), given: false, askers: vec![asker] });
