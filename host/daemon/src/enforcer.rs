@@ -3,7 +3,7 @@
 //! Enforcer → { agent, and for each held node: init of a PID namespace → postmaster }. The databases' lives depend on the enforcer
 //! alone: when it dies, the kernel ends each namespace's init, and with it every process in there. The agent may die at any
 //! time and is started anew. Single-threaded and without a runtime: what it does must not wait for anything. Decides nothing
-//! about who is the primary; that is what the agent hears from its host ([`line`]).
+//! about who is the primary; that is what the agent hears from its host ([`mod@line`]).
 
 mod children;
 pub mod door;

@@ -92,6 +92,7 @@ async fn play(stage: &mut Stage, during: During, records: usize) -> Result<After
 
 async fn disturb(stage: &mut Stage, writers: &Writers, during: During, before: usize) -> Result<()> {
     if during == During::SwitchOver {
+        await_movable(stage).await?;
         let mut order = stage.command(&["switchover", SERVICE, "--yes", "--json"]);
         // It may wait for an answer that never comes; whoever gave the order hears that the host is gone.
         let order = order.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
@@ -104,6 +105,20 @@ async fn disturb(stage: &mut Stage, writers: &Writers, during: During, before: u
         Fault::Kill.heal(stage, before)?;
     }
     Ok(())
+}
+
+/// Right after its start the host refuses to move what it has not yet seen well.
+async fn await_movable(stage: &Stage) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let plan = stage.command(&["switchover", SERVICE, "--dry-run"]).output().context("ask for the plan")?;
+        if plan.status.success() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&plan.stdout);
+        ensure!(begun.elapsed() < PATIENCE, "{SERVICE} could not be moved for {} s: {why}", PATIENCE.as_secs());
+        sleep(LOOK).await;
+    }
 }
 
 /// The first run, of those that came since, of which this is so.

@@ -201,7 +201,7 @@ impl Drop for Postgres {
 
 /// What the servers call themselves, if it is one that Tidegate knows.
 async fn version(programs: &Programs) -> Result<String> {
-    let said = succeed(&mut Command::from(programs.command("postgres")).arg("--version")).await?;
+    let said = succeed(Command::from(programs.command("postgres")).arg("--version")).await?;
     let version = said.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
     let version = version.with_context(|| format!("its version is not to be read from: {said}"))?;
     let major = version.chars().take_while(char::is_ascii_digit).collect::<String>();
