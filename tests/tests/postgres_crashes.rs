@@ -30,7 +30,6 @@ fn is_sound(left: &Aftermath) {
 }
 
 #[test]
-#[ignore = "not yet green often enough to judge a change by: run it with --ignored"]
 fn a_crash_at_any_record_of_any_run_loses_nothing_and_leaves_one_primary() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
