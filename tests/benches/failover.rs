@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tidegate_tests::failover::faults::Fault;
 use tidegate_tests::failover::round::{Findings, play};
@@ -17,6 +17,8 @@ struct Wanted {
     fault: Option<String>,
     mode: Option<String>,
 }
+
+const MODES: [Mode; 2] = [Mode::Synchronous, Mode::Asynchronous];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() -> ExitCode {
@@ -31,7 +33,7 @@ async fn main() -> ExitCode {
 
 async fn measure() -> Result<()> {
     let wanted = wanted()?;
-    for mode in [Mode::Synchronous, Mode::Asynchronous] {
+    for mode in MODES {
         for fault in Fault::ALL {
             let other = |named: &Option<String>, name: &str| named.as_ref().is_some_and(|named| named != name);
             if other(&wanted.fault, fault.name()) || other(&wanted.mode, mode.name()) {
@@ -64,10 +66,18 @@ fn wanted() -> Result<Wanted> {
             other => bail!("no option {other}"),
         }
     }
+    is_one_of("fault", wanted.fault.as_deref(), &Fault::ALL.map(Fault::name))?;
+    is_one_of("mode", wanted.mode.as_deref(), &MODES.map(Mode::name))?;
     if wanted.binary.as_os_str().is_empty() {
         wanted.binary = tidegate_tests::binary::tidegate_released()?;
     }
     Ok(wanted)
+}
+
+fn is_one_of(what: &str, named: Option<&str>, names: &[&str]) -> Result<()> {
+    let known = named.is_none_or(|named| names.contains(&named));
+    ensure!(known, "no {what} {}; nothing was measured; there are {}", named.unwrap_or_default(), names.join(", "));
+    Ok(())
 }
 
 fn figure(fault: Fault, mode: Mode, all: &[Findings]) -> Value {
