@@ -342,14 +342,20 @@ fn moves_the_primary_and_brings_the_old_one_back_by_a_command() {
     assert_eq!(bench.value("a", "SELECT count(*) FROM numbers"), "1001");
 }
 
-#[test]
-fn a_standby_catches_up_from_the_one_that_has_more() {
+/// The primary `a` is dead; `c` has everything of it, `b` was detached before the last of it came.
+fn without_a_and_with_less_at_b() -> Bench {
     let bench = Bench::new(&["a", "b", "c"]);
-    let provider = &bench.provider;
-    provider.detach("orders", "b", &call(1, "run/1")).unwrap();
+    bench.provider.detach("orders", "b", &call(1, "run/1")).unwrap();
     bench.query("a", "CREATE TABLE numbers AS SELECT generate_series(1, 1000) AS n");
     bench.see_until("c has everything", |cluster| node(cluster, "c").lag_bytes == Some(0));
     bench.site.postgres.borrow_mut().kill("a").unwrap();
+    bench
+}
+
+#[test]
+fn a_standby_catches_up_from_the_one_that_has_more() {
+    let bench = without_a_and_with_less_at_b();
+    let provider = &bench.provider;
     provider.detach("orders", "c", &call(1, "run/2")).unwrap();
     let seen = bench.see();
     assert!(node(&seen, "b").received < node(&seen, "c").received);
@@ -370,12 +376,8 @@ fn a_standby_catches_up_from_the_one_that_has_more() {
 
 #[test]
 fn a_standby_that_has_more_than_the_new_primary_does_not_simply_follow() {
-    let bench = Bench::new(&["a", "b", "c"]);
+    let bench = without_a_and_with_less_at_b();
     let provider = &bench.provider;
-    provider.detach("orders", "b", &call(1, "run/1")).unwrap();
-    bench.query("a", "CREATE TABLE numbers AS SELECT generate_series(1, 1000) AS n");
-    bench.see_until("c has everything", |cluster| node(cluster, "c").lag_bytes == Some(0));
-    bench.site.postgres.borrow_mut().kill("a").unwrap();
     provider.promote("orders", "b", &call(1, "run/2")).unwrap();
     let seen = bench.see();
     assert_eq!(fact(node(&seen, "c"), "fork"), "on timeline 1, the primary is on 2");
