@@ -27,6 +27,7 @@ pub mod journal;
 pub mod node;
 pub mod orders;
 pub mod plugins;
+pub mod policy;
 pub mod processes;
 pub mod reach;
 pub mod ready;

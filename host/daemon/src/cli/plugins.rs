@@ -328,7 +328,7 @@ fn exercise_lines(exercised: &Exercised) -> String {
 }
 
 /// A component's bytes, from its file or from those that come with the program.
-fn component(plugin: &str) -> Result<Vec<u8>, Failed> {
+pub(super) fn component(plugin: &str) -> Result<Vec<u8>, Failed> {
     match plugin.strip_prefix("builtin:") {
         Some(name) => {
             let known = || tidegate_plugins::all().iter().map(|builtin| builtin.name).collect::<Vec<_>>().join(", ");
@@ -353,7 +353,7 @@ fn read_settings(path: &Path) -> Result<serde_json::Value, Failed> {
     serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
 }
 
-fn refused(refusal: &Refusal, source: &str) -> Failed {
+pub(super) fn refused(refusal: &Refusal, source: &str) -> Failed {
     Failed::usage(format!("{}: {}", refusal.what, refusal.why))
         .at(source)
         .unchanged(&refusal.unchanged)

@@ -1,0 +1,58 @@
+//! A policy at hand without a host: its component found, compiled and made ready to be asked on this machine.
+//!
+//! Knows neither what it is asked nor what its answers are for.
+
+use tidegate_engine::{Engine, EngineConfig, LimitSettings, PolicySlot, PolicyWorker, RevisionSpec};
+use tidegate_kernel::contract::Situation;
+
+use crate::cli::failed::Failed;
+use crate::cli::plugins::{component, refused};
+
+/// An engine of its own, with nothing in service.
+#[derive(Debug)]
+pub struct Workbench {
+    engine: Engine,
+}
+
+/// Which policy, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// A component's file, or `builtin:NAME`.
+    pub plugin: String,
+    /// Its settings; null = none.
+    pub settings: serde_json::Value,
+    /// What it may use up, where that differs from the defaults.
+    pub limits: LimitSettings,
+    /// What it has to answer before anything else.
+    pub cases: Vec<Situation>,
+}
+
+impl Workbench {
+    /// Starts an engine with so many workers: one for each thread that will ask.
+    pub async fn start(workers: usize) -> Result<Self, Failed> {
+        let config = EngineConfig { policy_workers: workers, ..EngineConfig::default() };
+        let engine = Engine::start(config).await.map_err(|refusal| refused(&refusal, "the engine"))?;
+        Ok(Workbench { engine })
+    }
+
+    /// Finds, compiles and tries the policy; what does not fit is refused by name.
+    pub async fn ready(&self, wanted: Wanted) -> Result<PolicySlot, Failed> {
+        let Wanted { plugin, settings, limits, cases } = wanted;
+        let spec = RevisionSpec {
+            slot: "failover/workbench".to_owned(),
+            source: plugin.clone(),
+            bytes: component(&plugin)?,
+            settings: if settings.is_null() { serde_json::json!({}) } else { settings },
+            limits,
+            cases,
+            ..RevisionSpec::default()
+        };
+        let staged = self.engine.stage(spec).await.and_then(PolicySlot::install);
+        staged.map_err(|refusal| refused(&refusal, &plugin))
+    }
+
+    /// One for each thread that asks.
+    pub fn workers(&self) -> Vec<PolicyWorker> {
+        self.engine.workers()
+    }
+}
