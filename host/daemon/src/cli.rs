@@ -180,6 +180,12 @@ pub enum Command {
         after_help = "Examples:\n  tidegate plugin list\n  tidegate plugin swap failover/default policy.wasm"
     )]
     Plugin(plugins::Plugin),
+    /// Write, check, test and try a policy before it decides for real; needs no host.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  tidegate policy test scenarios\n  tidegate policy storm --runs 10000"
+    )]
+    Policy(policy::Policy),
     /// Verify, show and export the journal.
     #[command(subcommand, after_help = "Examples:\n  tidegate journal verify\n  tidegate journal show --service shop")]
     Journal(journal::Journal),
@@ -305,6 +311,7 @@ pub async fn run(arguments: Arguments, console: &Console) -> Result<Exit, Failed
         Command::Reapply(asked) => orders::order(common, console, &Order::Reapply { service: asked.service }).await,
         Command::Rearm(asked) => orders::order(common, console, &asked.into()).await,
         Command::Plugin(plugin) => plugins::run(common, console, plugin).await,
+        Command::Policy(policy) => policy::run(common, console, policy).await,
         Command::Journal(journal) => journal::run(common, console, journal).await,
         Command::Channel(channel) => channels::run(common, console, &channel).await,
         Command::Demo(demo) => demonstration::run(console, demo).await,

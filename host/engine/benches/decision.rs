@@ -188,6 +188,9 @@ fn translated(from: &plain::Situation) -> sdk::Situation {
         .fold(sdk::Situation::builder(&from.service), |builder, view| builder.site(site(view)))
         .with(|to| {
             to.now = from.now;
+            to.objectives.rto = from.objectives.rto;
+            to.objectives.rpo = from.objectives.rpo;
+            to.objectives.mtpd = from.objectives.mtpd;
             to.active_site.clone_from(&from.active_site);
             to.preferred_site.clone_from(&from.preferred_site);
             to.state_held = from.state_held;
@@ -240,7 +243,7 @@ fn cluster(from: &plain::Cluster) -> sdk::Cluster {
         name: from.name.clone(),
         published: None,
         nodes: from.nodes.iter().map(node).collect(),
-        facts: Vec::new(),
+        facts: from.facts.iter().map(fact).collect(),
     }
 }
 
@@ -248,8 +251,8 @@ fn node(from: &plain::Node) -> sdk::Node {
     sdk::Node {
         id: from.id.clone(),
         site: from.site.clone(),
-        role: if from.role == plain::Role::Primary { sdk::Role::Primary } else { sdk::Role::Replica },
-        seen_by: Vec::new(),
+        role: role(from.role),
+        seen_by: from.seen_by.iter().map(sighting).collect(),
         writable: from.writable,
         fenced: None,
         identity: from.identity.clone(),
@@ -263,6 +266,27 @@ fn node(from: &plain::Node) -> sdk::Node {
         upstream: from.upstream.clone(),
         upstream_heard: from.upstream_heard,
         priority: from.priority,
-        facts: Vec::new(),
+        facts: from.facts.iter().map(fact).collect(),
     }
+}
+
+fn role(from: plain::Role) -> sdk::Role {
+    match from {
+        plain::Role::Primary => sdk::Role::Primary,
+        plain::Role::Replica => sdk::Role::Replica,
+        plain::Role::Unknown => sdk::Role::Unknown,
+    }
+}
+
+fn sighting(from: &plain::Sighting) -> sdk::Sighting {
+    sdk::Sighting {
+        vantage: from.vantage.clone(),
+        reached: from.reached,
+        attempt_age: from.attempt_age,
+        success_age: from.success_age,
+    }
+}
+
+fn fact(from: &plain::Fact) -> sdk::Fact {
+    sdk::Fact { key: from.key.clone(), value: from.value.clone() }
 }

@@ -32,7 +32,7 @@ pub use check::{Finding, check};
 pub use clusters::STOP;
 pub use duration::{parse_duration, write_duration};
 pub use parse::parse;
-pub use problem::{Level, Problem};
+pub use problem::{Level, Problem, did_you_mean};
 pub use survival::{Outlook, Survival, survivals};
 
 macro_rules! index {

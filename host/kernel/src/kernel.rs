@@ -124,6 +124,17 @@ impl Kernel {
         }
     }
 
+    /// As though everything had gone on being seen as it was seen last, from then until now: a simulator's way over time in
+    /// which nothing happens. Samples of clusters are to be brought anew before the next [`Event::Tick`].
+    pub fn pass_quietly(&mut self, now: Moment) {
+        self.sensing.pass_quietly(&self.fleet, now);
+    }
+
+    /// When something other than the freshness of what was seen is next due.
+    pub fn next_timer(&self) -> Option<Millis> {
+        self.desk.timers.first().map(|(due, _)| *due)
+    }
+
     /// What was declared.
     pub fn fleet(&self) -> &Fleet {
         &self.fleet
@@ -136,8 +147,7 @@ impl Kernel {
 
     /// When [`Event::Tick`] is due on the steady clock.
     pub fn next_edge(&self) -> Option<Millis> {
-        let timer = self.desk.timers.first().map(|(due, _)| *due);
-        [self.sensing.next_edge(), timer].into_iter().flatten().min()
+        [self.sensing.next_edge(), self.next_timer()].into_iter().flatten().min()
     }
 
     /// A service's position.

@@ -154,6 +154,24 @@ impl Sensing {
         }
     }
 
+    /// As though every vantage point had gone on seeing what it saw last, for a stretch of time in which nothing could change
+    /// (a simulator's way over quiet time). What had stopped being seen stays unseen. The caller knows that each point has
+    /// looked often enough since its last change: no streak may be about to turn a vote.
+    pub fn pass_quietly(&mut self, fleet: &Fleet, now: Moment) {
+        let Sensing { voices, points, targets, .. } = self;
+        for (voice, points) in voices.iter_mut().zip(points.chunks_exact_mut(targets.len().max(1))) {
+            if !voice.fresh {
+                continue;
+            }
+            voice.heard_at = Some(now.mono);
+            for (target, point) in targets.iter().zip(points) {
+                let interval = fleet.services[target.service.at()].probe.interval.max(1);
+                let rounds = now.mono.saturating_sub(point.taken_at()) / interval;
+                point.repeat(rounds, point.taken_at() + rounds * interval);
+            }
+        }
+    }
+
     /// A vantage point looked. One from before the newest that is known of it is too late to say anything.
     pub fn look(&mut self, fleet: &Fleet, now: Moment, look: &Look, edges: &mut Vec<Edge>) {
         let Some(at) = self.position(look.service, look.site) else { return };

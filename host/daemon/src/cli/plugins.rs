@@ -343,7 +343,7 @@ pub(super) fn component(plugin: &str) -> Result<Vec<u8>, Failed> {
     }
 }
 
-fn read_settings(path: &Path) -> Result<serde_json::Value, Failed> {
+pub(super) fn read_settings(path: &Path) -> Result<serde_json::Value, Failed> {
     let wrong = |error: String| {
         Failed::usage(format!("the settings cannot be used: {error}"))
             .at(path.display())

@@ -20,7 +20,6 @@ use crate::cli::explain;
 use crate::cli::failed::Failed;
 use crate::cli::journal::broken_journal;
 use crate::cli::text::{Tone, one_line, paint};
-use crate::host;
 use crate::journal::Reader;
 
 /// More would not fit the one screen; `--json` has all.
@@ -157,7 +156,7 @@ impl Policies {
                 return Ok(Repeated::Differs(format!("what {} read is none of it: {error}", decided.service)));
             }
         };
-        let again = host::slots::answered(slot, slot.decide(Arc::new(question)).await);
+        let again = slot.answered(slot.decide(Arc::new(question)).await);
         // Another version may count the same work otherwise.
         let fuel = (version == env!("CARGO_PKG_VERSION")).then_some(again.fuel);
         Ok(compare(decided, &again.result, &again.reads, fuel))

@@ -11,11 +11,11 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tidegate_engine::grants::BoxFuture;
 use tidegate_engine::{
-    CommandRun, CommandRunner, Decided, Engine, EngineConfig, Outside, PolicySlot, ProviderSlot, Question,
-    RevisionSpec, SecretSource, Staged,
+    CommandRun, CommandRunner, Engine, EngineConfig, Outside, PolicySlot, ProviderSlot, Question, RevisionSpec,
+    SecretSource, Staged,
 };
 use tidegate_kernel::contract::{Call, Done, Failure, Finding, Message, Output, Route, Situation};
-use tidegate_kernel::event::{Answered, Event, Read, Revision};
+use tidegate_kernel::event::{Answered, Event, Revision};
 use tidegate_kernel::picture::Picture;
 
 use super::live::Live;
@@ -245,7 +245,7 @@ impl Slots {
         for line in &decided.log {
             tracing::debug!(slot, digest = decided.digest, "the policy says: {}", line.text);
         }
-        answered(policy, decided)
+        policy.answered(decided)
     }
 
     /// Makes a name lead somewhere, and tells where it leads afterwards.
@@ -514,33 +514,6 @@ fn plan(live: &Live, wanted: &Wanted, revision: u64) -> SlotPlan {
         limits: wanted.slot.limits.clone(),
         declared: wanted.declared.clone(),
         secrets: secrets.collect(),
-    }
-}
-
-/// A result of a revision that has just been replaced carries the old number, so that the kernel asks again.
-pub(crate) fn answered(policy: &PolicySlot, decided: Decided) -> Answered {
-    let active = policy.revision();
-    let read = |answer: tidegate_engine::Answer| Read {
-        capability: answer.capability,
-        arguments: serde_json::Value::from(answer.arguments).to_string(),
-        answer: answer.result.to_string(),
-    };
-    // A swap may have come between: what is not the revision's own is worse than nothing.
-    let settings = if active.number == decided.revision { active.settings.clone() } else { String::new() };
-    Answered {
-        settings,
-        revision: Revision {
-            number: decided.revision,
-            digest: decided.digest,
-            settings: decided.settings_hash,
-            name: active.manifest.name.clone(),
-            version: active.manifest.version.clone(),
-            memo_format: active.manifest.memo_format.clone(),
-        },
-        result: decided.result.map_err(|fault| fault.to_string()),
-        reads: decided.answers.into_iter().map(read).collect(),
-        fuel: decided.fuel,
-        took_us: decided.took / 1_000,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tidegate_kernel::event::{Answered, Read, Revision};
 use tokio::sync::oneshot;
 
 /// A place for a failover policy.
@@ -79,6 +80,34 @@ impl PolicySlot {
                 return decided;
             }
             self.shared.counters.decided_again.add();
+        }
+    }
+
+    /// A decision in the kernel's words. A result of a revision that has just been replaced carries the old number, so that the
+    /// kernel asks again.
+    pub fn answered(&self, decided: Decided) -> Answered {
+        let active = self.revision();
+        let read = |answer: crate::Answer| Read {
+            capability: answer.capability,
+            arguments: serde_json::Value::from(answer.arguments).to_string(),
+            answer: answer.result.to_string(),
+        };
+        // A swap may have come between: what is not the revision's own is worse than nothing.
+        let settings = if active.number == decided.revision { active.settings.clone() } else { String::new() };
+        Answered {
+            settings,
+            revision: Revision {
+                number: decided.revision,
+                digest: decided.digest,
+                settings: decided.settings_hash,
+                name: active.manifest.name.clone(),
+                version: active.manifest.version.clone(),
+                memo_format: active.manifest.memo_format.clone(),
+            },
+            result: decided.result.map_err(|fault| fault.to_string()),
+            reads: decided.answers.into_iter().map(read).collect(),
+            fuel: decided.fuel,
+            took_us: decided.took / 1_000,
         }
     }
 

@@ -108,7 +108,7 @@ impl Report {
 }
 
 /// " (did you mean `NAME`?)" if one of the known names is close, else nothing.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let length = name.chars().count();
     let allowed = (length / 3).max(if length < 4 { 1 } else { 2 });
     let distances = known.into_iter().map(|known| (distance(name, known), known));

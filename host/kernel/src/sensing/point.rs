@@ -61,6 +61,22 @@ impl Point {
         self.note(&look.detail);
     }
 
+    /// As many looks again as the newest one was.
+    pub(super) fn repeat(&mut self, times: u64, taken_at: Millis) {
+        let Some(outcome) = self.outcome else { return };
+        let (good, bad) = (outcome.is_good(), outcome.is_bad());
+        let filled = |window: u64, side: bool| {
+            let shifted = u32::try_from(times).ok().and_then(|times| window.checked_shl(times)).unwrap_or(0);
+            let new = if times >= u64::from(WINDOW_MAX) { u64::MAX } else { (1 << times) - 1 };
+            shifted | if side { new } else { 0 }
+        };
+        (self.good, self.bad) = (filled(self.good, good), filled(self.bad, bad));
+        if good || bad {
+            self.consecutive = self.consecutive.saturating_add(u32::try_from(times).unwrap_or(u32::MAX));
+        }
+        self.taken_at = taken_at;
+    }
+
     /// Its vote; none if the newest look says nothing of the service.
     pub(super) fn ballot(&self) -> Option<Ballot> {
         let speaks = self.outcome.is_some_and(|outcome| outcome.is_good() || outcome.is_bad());

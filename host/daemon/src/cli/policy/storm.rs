@@ -1,0 +1,230 @@
+//! `tidegate policy storm` and `policy replay`: random disasters, a score card, and each bad one again by its seed.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde::Serialize;
+use tidegate_kernel::fleet::Fleet;
+use tidegate_simulator::storm::{Card, Spread, Storm, replay};
+
+use super::Workbench;
+use super::report;
+use super::simulated::{WithPolicy, deciders, fleet_of, threads};
+use crate::cli::console::Console;
+use crate::cli::failed::{Exit, Failed};
+use crate::cli::text::{Table, Tone, cell, paint};
+
+/// More bad runs than these do not help on one screen.
+const SHOWN: usize = 12;
+
+/// `policy storm`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate policy storm                          a thousand disasters over the built-in fleet
+  tidegate policy storm --runs 100000 --json
+  tidegate policy storm --policy mine.wasm --against builtin:failover-quorum --html report.html
+  tidegate policy storm --fleet fleet.toml       your own fleet; nothing of it is touched
+
+The same seed gives the same disasters, and the same card but for the time that it took.
+Exit codes: 0 no invariant was broken, 1 one was.")]
+pub struct StormOf {
+    /// How many disasters.
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub runs: u64,
+    /// Seed of the first; each further one has the next.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// The policy.
+    #[command(flatten)]
+    pub with: WithPolicy,
+    /// Another policy through the same disasters, beside it.
+    #[arg(long, value_name = "PLUGIN")]
+    pub against: Option<String>,
+    /// Write a report with plots there.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// `policy replay`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate policy replay --seed 42               what happened in that disaster, line by line
+  tidegate policy replay --seed 42 --policy mine.wasm")]
+pub struct Replay {
+    /// Of a disaster that a storm named.
+    #[arg(long, value_name = "N")]
+    pub seed: u64,
+    /// The policy.
+    #[command(flatten)]
+    pub with: WithPolicy,
+}
+
+/// One policy's card, or two.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Cards {
+    /// Of the one policy.
+    One(Box<Card>),
+    /// Of both, through the same disasters.
+    Two {
+        /// The policy.
+        policy: Box<Card>,
+        /// The one that it is held against.
+        against: Box<Card>,
+    },
+}
+
+/// Plays the storm, once or twice.
+pub async fn run(console: &Console, fleet: Option<&std::path::Path>, asked: &StormOf) -> Result<Exit, Failed> {
+    let fleet = fleet_named(fleet)?;
+    let settings = asked.with.named_settings()?;
+    let bench = Workbench::start(threads()).await?;
+    let card = play(console, &bench, asked, &fleet, &asked.with.policy, settings.as_ref()).await?;
+    let cards = match &asked.against {
+        None => Cards::One(Box::new(card)),
+        Some(other) => {
+            let against = Box::new(play(console, &bench, asked, &fleet, other, None).await?);
+            Cards::Two { policy: Box::new(card), against }
+        }
+    };
+    if let Some(path) = &asked.html {
+        let text = report::html(&asked.with.policy, asked.against.as_deref(), &cards);
+        std::fs::write(path, text)
+            .map_err(|error| Failed::new(format!("the report cannot be written: {error}")).at(path.display()))?;
+    }
+    console.show(&cards, |cards, _| page(asked, cards))?;
+    Ok(if cards.first().checker_hits == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// Plays one disaster, and tells what happened.
+pub async fn again(console: &Console, fleet: Option<&std::path::Path>, asked: &Replay) -> Result<Exit, Failed> {
+    let fleet = fleet_named(fleet)?;
+    let settings = asked.with.named_settings()?;
+    let bench = Workbench::start(1).await?;
+    let mut deciders = deciders(&bench, &asked.with.policy, &fleet, settings.as_ref()).await?;
+    let ended = replay(&fleet, asked.seed, &mut deciders[0]);
+    if console.json() {
+        let whole = serde_json::json!({ "seed": asked.seed, "timeline": ended.timeline, "ended": ended });
+        console.document(&whole)?;
+    } else {
+        console.say(&ended.timeline.join("\n"))?;
+        let hits = ended.hits.iter().map(|hit| format!("{}: {}", hit.checker, hit.text));
+        let all = hits.chain(ended.false_moves.clone()).chain(ended.missed_moves.clone());
+        for bad in all {
+            console.say(&format!("{} {bad}", paint("!!", Tone::Bad)))?;
+        }
+    }
+    Ok(if ended.hits.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+impl Cards {
+    /// Of the policy that was asked about.
+    pub fn first(&self) -> &Card {
+        match self {
+            Cards::One(card) | Cards::Two { policy: card, .. } => card,
+        }
+    }
+
+    /// Of the one beside it.
+    pub fn second(&self) -> Option<&Card> {
+        match self {
+            Cards::One(_) => None,
+            Cards::Two { against, .. } => Some(against),
+        }
+    }
+}
+
+fn fleet_named(path: Option<&std::path::Path>) -> Result<Fleet, Failed> {
+    let name = path.map_or("builtin:three-sites".to_owned(), |path| path.display().to_string());
+    fleet_of(&name, std::path::Path::new("")).map_err(|why| Failed::usage(why).unchanged("nothing was played"))
+}
+
+async fn play(
+    console: &Console,
+    bench: &Workbench,
+    asked: &StormOf,
+    fleet: &Fleet,
+    policy: &str,
+    settings: Option<&serde_json::Value>,
+) -> Result<Card, Failed> {
+    let deciders = deciders(bench, policy, fleet, settings).await?;
+    let storm = Storm { fleet: fleet.clone(), seed: asked.seed, runs: asked.runs };
+    let (begun, visible) = (Instant::now(), std::io::stderr().is_terminal() && !console.json());
+    // Blocking is right here: nothing else runs in this process.
+    let mut card = tokio::task::block_in_place(|| storm.play(deciders, &|over| show(visible, over, asked.runs)));
+    card.wall_s = begun.elapsed().as_secs_f64();
+    Ok(card)
+}
+
+/// A bar that moves in steps of one per cent.
+fn show(visible: bool, over: u64, of: u64) {
+    if !visible || (over != of && !over.is_multiple_of(of.div_ceil(100))) {
+        return;
+    }
+    let done = (over * 40 / of.max(1)) as usize;
+    let end = if over == of { "\n" } else { "" };
+    eprint!("\r[{}{}] {over} of {of} disasters{end}", "=".repeat(done), " ".repeat(40 - done));
+    // A terminal that takes no more is no reason to stop.
+    let _ = std::io::stderr().flush();
+}
+
+fn page(asked: &StormOf, cards: &Cards) -> String {
+    let card = cards.first();
+    let mut text = table(asked, cards).render();
+    for bad in card.bad.iter().take(SHOWN) {
+        text += &format!("{} seed {}: {}: {}\n", paint("!!", Tone::Bad), bad.seed, bad.kind, bad.text);
+    }
+    if card.bad.len() > SHOWN {
+        text += &format!("and {} more; --json has all\n", card.bad.len() - SHOWN);
+    }
+    if let Some(bad) = card.bad.first() {
+        text += &format!("next: tidegate policy replay --seed {}\n", bad.seed);
+    }
+    text
+}
+
+fn table(asked: &StormOf, cards: &Cards) -> Table {
+    let policy = asked.with.policy.as_str();
+    match (&asked.against, cards) {
+        (Some(other), Cards::Two { policy: card, against }) => {
+            let mut table = Table::new(["", policy, other]);
+            ROWS.iter().for_each(|(name, figure)| {
+                table.row([cell(*name, Tone::Title), figure(card).into(), figure(against).into()]);
+            });
+            table
+        }
+        (_, cards) => {
+            let mut table = Table::new(["", policy]);
+            ROWS.iter().for_each(|(name, figure)| {
+                table.row([cell(*name, Tone::Title), figure(cards.first()).into()]);
+            });
+            table
+        }
+    }
+}
+
+/// A line of the score card.
+pub type Row = (&'static str, fn(&Card) -> String);
+
+/// The score card, line by line.
+pub const ROWS: [Row; 13] = [
+    ("disasters", |card| card.runs.to_string()),
+    ("simulated", |card| format!("{:.0} h in {:.1} s", card.sim_hours, card.wall_s)),
+    ("invariants broken", |card| card.checker_hits.to_string()),
+    ("false moves", |card| card.false_moves.to_string()),
+    ("missed moves", |card| card.missed_moves.to_string()),
+    ("outage of what was moved", |card| spread(card.rto_s)),
+    ("downtime of a disaster", |card| spread(card.downtime_s)),
+    ("lost rows", |card| card.lost_writes.to_string()),
+    ("split brain", |card| format!("{:.2} s", card.split_brain_s)),
+    ("moves", |card| card.moves.to_string()),
+    ("incidents", |card| card.incidents.to_string()),
+    ("moves per incident", |card| format!("{:.2}", card.moves_per_incident)),
+    ("questions to people", |card| card.questions.to_string()),
+];
+
+fn spread(of: Spread) -> String {
+    format!("p50 {:.1} s, p90 {:.1} s, p99 {:.1} s", of.p50, of.p90, of.p99)
+}

@@ -1,0 +1,211 @@
+//! `tidegate policy test`: scenarios played in the simulator, judged, and held against their golden timelines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use tidegate_simulator::scenario::{Failure, Scenario};
+
+use super::simulated::{WithPolicy, deciders, fleet_of};
+use super::{Workbench, junit};
+use crate::cli::console::Console;
+use crate::cli::failed::{Exit, Failed};
+use crate::cli::text::{Tone, paint};
+
+/// `policy test PATH…`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  tidegate policy test scenarios                 the built-in policy, every *.toml below the directory
+  tidegate policy test scenarios --policy mine.wasm --junit report.xml
+  tidegate policy test scenarios/github.toml --update    write its golden timeline anew
+
+Beside NAME.toml lies NAME.timeline, what happened line by line; where it is missing nothing is compared.
+Exit codes: 0 all passed, 1 some did not, 2 a scenario cannot be read.")]
+pub struct Test {
+    /// Scenario files, or directories of them.
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// The policy.
+    #[command(flatten)]
+    pub with: WithPolicy,
+    /// Write the golden timelines anew instead of comparing.
+    #[arg(long)]
+    pub update: bool,
+    /// Write a JUnit report there.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// File with the codes that the policy can give, one on each line: says which of them no scenario has shown.
+    #[arg(long, value_name = "FILE")]
+    pub codes: Option<PathBuf>,
+}
+
+/// What came of all of them.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tested {
+    /// Scenarios that passed.
+    pub passed: usize,
+    /// Scenarios that did not.
+    pub failed: usize,
+    /// By file.
+    pub scenarios: Vec<Case>,
+    /// Codes that the policy gave.
+    pub codes: BTreeSet<String>,
+    /// Codes that it can give and that no scenario has shown; none = it is not known which it can.
+    pub never_given: Option<BTreeSet<String>>,
+}
+
+/// What came of one.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Case {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its title.
+    pub title: String,
+    /// Why it did not pass; empty = it passed.
+    pub failures: Vec<Failure>,
+    /// Simulated milliseconds.
+    pub simulated: u64,
+}
+
+/// Plays them in the order of their names.
+pub async fn run(console: &Console, asked: &Test) -> Result<Exit, Failed> {
+    let scenarios = read_all(&asked.paths)?;
+    let settings = asked.with.named_settings()?;
+    let bench = Workbench::start(1).await?;
+    let (mut cases, mut codes) = (Vec::new(), BTreeSet::new());
+    for scenario in &scenarios {
+        console.progress(&format!("{}: {}", scenario.file.display(), scenario.title));
+        let settings = settings.as_ref().or(scenario.settings.as_ref());
+        let mut deciders = deciders(&bench, &asked.with.policy, &scenario.fleet, settings).await?;
+        let judged = scenario.play(&mut deciders[0]);
+        codes.extend(judged.ended.codes);
+        let mut failures = judged.failures;
+        failures.extend(golden(&scenario.file, &judged.ended.timeline, asked.update)?);
+        let (file, title) = (scenario.file.clone(), scenario.title.clone());
+        cases.push(Case { file, title, failures, simulated: judged.ended.simulated });
+    }
+    let tested = Tested::of(cases, codes, asked.codes.as_deref())?;
+    if let Some(path) = &asked.junit {
+        write(path, &junit::report(&tested))?;
+    }
+    console.show(&tested, |tested, _| page(tested))?;
+    Ok(if tested.failed == 0 { Exit::Done } else { Exit::Failed })
+}
+
+impl Tested {
+    fn of(scenarios: Vec<Case>, codes: BTreeSet<String>, known: Option<&Path>) -> Result<Self, Failed> {
+        let never_given = match known {
+            None => None,
+            Some(path) => {
+                let known = read(path)?;
+                let known = known.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+                Some(known.filter(|code| !codes.contains(*code)).map(str::to_owned).collect())
+            }
+        };
+        let passed = scenarios.iter().filter(|case| case.failures.is_empty()).count();
+        Ok(Tested { passed, failed: scenarios.len() - passed, scenarios, codes, never_given })
+    }
+}
+
+/// Reads every scenario before any is played; all that is wrong is told in one go.
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Scenario>, Failed> {
+    let mut files = BTreeMap::new();
+    for path in paths {
+        find(path, &mut files)?;
+    }
+    let (mut scenarios, mut problems) = (Vec::new(), Vec::new());
+    for path in files.into_keys() {
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        match Scenario::parse(&path, &read(&path)?, &|name| fleet_of(name, &directory)) {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Failed::usage(format!("{} things are wrong", problems.len()))
+            .at(problems.join("\n"))
+            .unchanged("no scenario was played"));
+    }
+    if scenarios.is_empty() {
+        return Err(
+            Failed::usage("there is no scenario").next("name files that end in .toml, or directories with some")
+        );
+    }
+    Ok(scenarios)
+}
+
+/// Scenarios are the files that end in `.toml`; fleets lie in directories called `fleets`.
+fn find(path: &Path, found: &mut BTreeMap<PathBuf, ()>) -> Result<(), Failed> {
+    if !path.is_dir() {
+        found.insert(path.to_owned(), ());
+        return Ok(());
+    }
+    let unreadable = |error: std::io::Error| Failed::usage(format!("it cannot be listed: {error}")).at(path.display());
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let below = entry.map_err(unreadable)?.path();
+        let is_scenario = below.extension().is_some_and(|extension| extension == "toml");
+        if is_scenario || (below.is_dir() && !below.ends_with("fleets")) {
+            find(&below, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// What differs from the golden timeline, or nothing after it was written anew.
+fn golden(scenario: &Path, timeline: &[String], update: bool) -> Result<Vec<Failure>, Failed> {
+    let path = scenario.with_extension("timeline");
+    let now = timeline.iter().map(|line| format!("{line}\n")).collect::<String>();
+    if update {
+        write(&path, &now)?;
+        return Ok(Vec::new());
+    }
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let golden = read(&path)?;
+    let lines = || golden.lines().map(Some).chain(std::iter::repeat(None));
+    let differs = timeline.iter().map(|line| Some(line.as_str())).chain([None]).zip(lines()).position(|(a, b)| a != b);
+    Ok(differs.map(|at| differing(&path, at, golden.lines().nth(at), timeline.get(at))).into_iter().collect())
+}
+
+fn differing(path: &Path, at: usize, was: Option<&str>, is: Option<&String>) -> Failure {
+    let end = "(the end)";
+    let text = format!(
+        "line {} of {} was: {}\n    and is: {}",
+        at + 1,
+        path.display(),
+        was.unwrap_or(end),
+        is.map_or(end, String::as_str)
+    );
+    Failure { line: 0, text }
+}
+
+fn page(tested: &Tested) -> String {
+    let mut text = String::new();
+    for case in &tested.scenarios {
+        let (word, tone) = if case.failures.is_empty() { ("ok  ", Tone::Good) } else { ("FAIL", Tone::Bad) };
+        text += &format!("{} {}  {}\n", paint(word, tone), case.file.display(), paint(&case.title, Tone::Quiet));
+        for Failure { line, text: why } in &case.failures {
+            let place = if *line > 0 { format!("{}:{line}: ", case.file.display()) } else { String::new() };
+            text += &format!("    {place}{why}\n");
+        }
+    }
+    text += &format!("{} passed, {} failed; {} codes were given\n", tested.passed, tested.failed, tested.codes.len());
+    if let Some(never) = tested.never_given.as_ref().filter(|never| !never.is_empty()) {
+        let never: Vec<&str> = never.iter().map(String::as_str).collect();
+        text += &paint(format!("never given: {}\n", never.join(", ")), Tone::Warning);
+    }
+    text
+}
+
+fn read(path: &Path) -> Result<String, Failed> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failed::usage(format!("it cannot be read: {error}")).at(path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failed> {
+    std::fs::write(path, text).map_err(|error| Failed::new(format!("it cannot be written: {error}")).at(path.display()))
+}

@@ -1,0 +1,525 @@
+//! A host in virtual time: the kernel of production, its events brought in and its effects carried out by the world.
+//!
+//! Decides nothing. Every wait is an entry of one queue, so that the same script and the same seed give the same bytes.
+
+mod quiet;
+mod score;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_kernel::Kernel;
+use tidegate_kernel::contract::{Failure, Millis, Outcome};
+use tidegate_kernel::event::{Command, Effect, Event, Look, Moment};
+use tidegate_kernel::fleet::{ClusterId, Fleet, ServiceId, SiteId, VantageId};
+use tidegate_kernel::record::{Change, Record};
+
+use crate::chance::Chance;
+use crate::checkers::{Checker, Hit};
+use crate::decide::Decider;
+use crate::fault::Fault;
+use crate::timeline;
+use crate::world::World;
+
+pub use score::{Ended, ServiceEnd};
+
+/// 2026-01-05 12:00 UTC, a Monday.
+const START: u64 = 1_767_614_400_000;
+/// A vantage point has last heard the host so long ago when it begins to look.
+const HEARTBEAT: Millis = 250;
+/// A policy takes so long, a channel, and a cluster of which every node answers, or one does not.
+const DECIDING: Millis = 1;
+const SENDING: Millis = 5;
+const SAMPLING: Millis = 20;
+const SAMPLING_SILENT: Millis = 800;
+/// A host that has died is started again after this long.
+const RESTART: Millis = 3_000;
+
+/// What is to happen, and when.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    /// In any order.
+    pub happenings: Vec<Happening>,
+    /// How long it goes on.
+    pub length: Millis,
+    /// The host dies once its journal has so many records.
+    pub crash_at_record: Option<usize>,
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+pub struct Happening {
+    /// Milliseconds after the beginning.
+    pub at: Millis,
+    /// None = for good.
+    pub lasts: Option<Millis>,
+    /// What it is.
+    pub what: What,
+}
+
+/// What can happen.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// Something breaks.
+    Break(Fault),
+    /// A person orders something.
+    Order(Command),
+    /// A person says yes to what is asked about a service, if anything is.
+    Approve(String),
+}
+
+/// Told of each record, with the kernel as it is then.
+pub type Watcher<'a> = &'a mut dyn FnMut(Millis, &Kernel, &Record);
+
+/// Something due.
+#[derive(Debug)]
+enum Due {
+    Begin(usize),
+    End(usize),
+    /// Services with one interval are looked at.
+    Round(usize),
+    Beat(usize),
+    /// For the host of that life only: what was on its way is lost with it.
+    Deliver(u64, Box<Event>),
+    Looks(u64, Vec<Look>),
+    Restart,
+}
+
+/// Services that are looked at together.
+#[derive(Debug)]
+struct Group {
+    interval: Millis,
+    services: Vec<usize>,
+    last: Vec<Outcome>,
+}
+
+/// A simulated host in its world.
+pub struct Simulation<'a> {
+    fleet: Fleet,
+    script: Script,
+    world: World,
+    kernel: Kernel,
+    decider: &'a mut dyn Decider,
+    watcher: Option<Watcher<'a>>,
+    chance: Chance,
+    queue: BTreeMap<(Millis, u64), Due>,
+    entries: u64,
+    life: u64,
+    journal: Vec<Record>,
+    effects: Vec<Effect>,
+    groups: Vec<Group>,
+    wall_off: i64,
+    /// When anything was last different from before.
+    restless: Millis,
+    events: u64,
+    /// Lines are kept only for those who read them.
+    timeline: Option<Vec<String>>,
+    codes: BTreeSet<String>,
+    score: score::Score,
+}
+
+impl<'a> Simulation<'a> {
+    /// A world in which everything is well, and a host that has just started.
+    pub fn new(fleet: &Fleet, script: Script, seed: u64, decider: &'a mut dyn Decider) -> Self {
+        let mut simulation = Simulation {
+            world: World::new(fleet),
+            kernel: Kernel::new(fleet.clone(), Moment { mono: 0, wall: START }),
+            groups: groups(fleet),
+            score: score::Score::new(fleet),
+            fleet: fleet.clone(),
+            script,
+            decider,
+            watcher: None,
+            chance: Chance::new(seed),
+            queue: BTreeMap::new(),
+            entries: 0,
+            life: 0,
+            journal: Vec::new(),
+            effects: Vec::new(),
+            wall_off: 0,
+            restless: 0,
+            events: 0,
+            timeline: None,
+            codes: BTreeSet::new(),
+        };
+        simulation.plan();
+        simulation
+    }
+
+    /// Keeps the timeline.
+    pub fn with_timeline(mut self) -> Self {
+        self.timeline = Some(Vec::new());
+        self
+    }
+
+    /// Tells somebody of every record.
+    pub fn watched_by(mut self, watcher: Watcher<'a>) -> Self {
+        self.watcher = Some(watcher);
+        self
+    }
+
+    /// Runs the script to its end.
+    pub fn run(mut self) -> Ended {
+        self.start();
+        while let Some(now) = self.next_due() {
+            self.world.advance(now);
+            self.score.look(&self.world, &self.kernel, &self.fleet);
+            while let Some(due) = self.take_due(now) {
+                self.happen(due);
+            }
+            self.tick();
+            self.pass_quiet_time();
+        }
+        self.world.advance(self.script.length);
+        self.end()
+    }
+
+    fn now(&self) -> Moment {
+        Moment { mono: self.world.now, wall: (START + self.world.now).saturating_add_signed(self.wall_off) }
+    }
+
+    /// Puts everything that is known beforehand into the queue.
+    fn plan(&mut self) {
+        for at in 0..self.script.happenings.len() {
+            self.at(self.script.happenings[at].at, Due::Begin(at));
+        }
+        for at in 0..self.groups.len() {
+            // Not all services in the same moment.
+            self.at(self.groups[at].interval + 7 * at as Millis, Due::Round(at));
+        }
+        for at in 0..self.fleet.clusters.len() {
+            self.at(self.fleet.clusters[at].interval + 3 * at as Millis, Due::Beat(at));
+        }
+    }
+
+    fn at(&mut self, due: Millis, what: Due) {
+        self.entries += 1;
+        self.queue.insert((due, self.entries), what);
+    }
+
+    /// The next moment in which something happens; none after the end.
+    fn next_due(&self) -> Option<Millis> {
+        let queued = self.queue.first_key_value().map(|((due, _), _)| *due);
+        let kernel = self.kernel.next_edge().filter(|_| self.world.host_runs());
+        let next = [queued, kernel, self.world.next_change()].into_iter().flatten().min()?;
+        (next <= self.script.length).then_some(next.max(self.world.now))
+    }
+
+    fn take_due(&mut self, now: Millis) -> Option<Due> {
+        let entry = self.queue.first_entry().filter(|entry| entry.key().0 <= now)?;
+        Some(entry.remove())
+    }
+
+    fn happen(&mut self, due: Due) {
+        match due {
+            Due::Begin(at) => self.begin(at),
+            Due::End(at) => {
+                if let What::Break(fault) = self.script.happenings[at].what.clone() {
+                    self.say(&format!("over: {fault}"));
+                    let ran = self.world.host_runs();
+                    self.world.mend(at);
+                    self.host_changed(ran);
+                }
+            }
+            Due::Round(group) => self.round(group),
+            Due::Beat(cluster) => self.beat(cluster),
+            Due::Deliver(life, event) if life == self.life && self.world.host_runs() => self.give(*event),
+            Due::Looks(life, looks) if life == self.life && self.world.host_runs() => {
+                looks.into_iter().for_each(|look| self.give(Event::Look(look)));
+            }
+            Due::Deliver(..) | Due::Looks(..) => {}
+            Due::Restart => {
+                self.world.host_lives = true;
+                self.restart();
+            }
+        }
+    }
+
+    fn begin(&mut self, at: usize) {
+        let Happening { at: began, lasts, what } = self.script.happenings[at].clone();
+        self.restless = self.world.now;
+        match what {
+            What::Break(fault) => {
+                self.say(&fault.to_string());
+                let ran = self.world.host_runs();
+                if let Fault::ClockJumps(by) = fault {
+                    self.wall_off += by;
+                }
+                self.world.break_down(at, &fault);
+                if let Some(lasts) = lasts.filter(|_| !fault.is_a_moment()) {
+                    self.at(began + lasts, Due::End(at));
+                }
+                self.host_changed(ran);
+            }
+            What::Order(command) => self.order(command),
+            What::Approve(service) => {
+                let open = self.kernel.state().open_questions().find(|question| question.service == service);
+                if let Some(question) = open.map(|question| question.id) {
+                    self.order(Command::Approve { question, option: 0 });
+                }
+            }
+        }
+    }
+
+    fn order(&mut self, command: Command) {
+        self.say(&format!("a person orders: {command:?}"));
+        if self.world.host_runs() {
+            self.give(Event::Ordered { order: self.entries, by: "anna".into(), command });
+        }
+    }
+
+    fn host_changed(&mut self, ran: bool) {
+        match (ran, self.world.host_runs()) {
+            (true, false) => self.life += 1,
+            (false, true) => self.restart(),
+            _ => {}
+        }
+    }
+
+    /// A host starts from the journal: all that the one before it knew and did not write down is lost.
+    fn restart(&mut self) {
+        if !self.world.host_runs() {
+            return;
+        }
+        self.say("the host starts again");
+        self.life += 1;
+        match Kernel::recover(self.fleet.clone(), self.journal.iter().cloned(), self.now()) {
+            Ok(kernel) => self.kernel = kernel,
+            Err(error) => return self.world.hits.add(Checker::Unrecoverable, self.world.now, error.to_string()),
+        }
+        self.start();
+    }
+
+    fn start(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.kernel.start(self.now(), &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn tick(&mut self) {
+        // A tick can make another one due in the same moment.
+        while self.world.host_runs() && self.kernel.next_edge().is_some_and(|due| due <= self.world.now) {
+            let before = self.kernel.next_edge();
+            self.give(Event::Tick);
+            if self.kernel.next_edge() == before {
+                break;
+            }
+        }
+    }
+
+    fn give(&mut self, event: Event) {
+        self.events += 1;
+        let mut effects = std::mem::take(&mut self.effects);
+        self.kernel.handle(self.now(), event, &mut effects);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, mut effects: Vec<Effect>) {
+        let life = self.life;
+        for effect in effects.drain(..) {
+            // Whoever dies in the middle begins nothing more.
+            if self.life == life {
+                self.carry_out_one(effect);
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        let now = self.world.now;
+        match effect {
+            Effect::Append(record) => self.append(record),
+            Effect::Decide { ticket, service, slot, situation, picture } => {
+                let answer = Box::new(self.decider.decide(&slot, *situation, picture));
+                self.deliver(DECIDING, Event::Decided { ticket, service, answer });
+            }
+            Effect::Perform { run, step, action, call } => {
+                let (outcome, took) = self.world.perform(&action, &call);
+                self.restless = now;
+                self.deliver(took, Event::Stepped { run, step, outcome });
+            }
+            Effect::ReadRoute { service } => {
+                let Some(route) = &self.fleet.services[service.at()].route else { return };
+                let (result, took) = self.world.read_route(&route.name);
+                self.deliver(took, Event::RouteRead { service, result });
+            }
+            Effect::CheckReady { service } => {
+                let missing = self.world.missing();
+                let blocker = |why: String| tidegate_kernel::contract::Reason::new("route-not-ready", why);
+                self.deliver(
+                    SAMPLING,
+                    Event::ReadyChecked { service, blockers: missing.map(blocker).into_iter().collect() },
+                );
+            }
+            Effect::Probe { service, site } => self.probe(service, site),
+            Effect::Sample { cluster } => drop(self.sample(cluster.at())),
+            Effect::Lead { cluster, primary, epoch } => self.world.lead(cluster.at(), primary.as_deref(), epoch),
+            Effect::EndLease { run, cluster, epoch } => {
+                let ends = self.world.end_lease(cluster.at(), epoch);
+                self.deliver(SAMPLING, Event::LeaseEnds { run, ends });
+            }
+            Effect::Notify { key, channel, .. } => {
+                self.deliver(SENDING, Event::Sent { key, channel, result: Ok::<(), Failure>(()) });
+            }
+            Effect::Reply { result, .. } => match result {
+                Ok(accepted) => self.say(&format!("answered: {}", accepted.text)),
+                Err(refused) => {
+                    let why: Vec<&str> = refused.reasons.iter().map(|reason| reason.code.as_str()).collect();
+                    self.say(&format!("refused: {}", why.join(", ")));
+                }
+            },
+        }
+    }
+
+    fn append(&mut self, record: Record) {
+        let now = self.world.now;
+        if !record.transitions.is_empty() {
+            self.restless = now;
+        }
+        if let Some(timeline) = &mut self.timeline {
+            timeline.extend(timeline::lines(now, &record));
+        }
+        for transition in &record.transitions {
+            self.score.note(&self.world, &self.fleet, transition);
+            if let Change::Decision { last, .. } = &transition.change {
+                self.codes.insert(last.analysis.clone());
+                self.codes.extend(last.reasons.iter().map(|reason| reason.code.clone()));
+                self.codes.extend(last.vetoes.iter().map(|veto| veto.reason.code.clone()));
+            }
+        }
+        if let Some(watcher) = &mut self.watcher {
+            watcher(now, &self.kernel, &record);
+        }
+        self.journal.push(record);
+        if self.script.crash_at_record.is_some_and(|at| self.journal.len() >= at) {
+            self.script.crash_at_record = None;
+            self.say("the host dies");
+            self.world.host_lives = false;
+            self.life += 1;
+            self.at(now + RESTART, Due::Restart);
+        }
+    }
+
+    fn deliver(&mut self, after: Millis, event: Event) {
+        let due = self.world.now + after;
+        self.at(due, Due::Deliver(self.life, Box::new(event)));
+    }
+
+    /// Every vantage point looks at the services of a group.
+    fn round(&mut self, group: usize) {
+        let now = self.world.now;
+        self.at(now + self.groups[group].interval, Due::Round(group));
+        if !self.world.host_runs() {
+            return;
+        }
+        let services = std::mem::take(&mut self.groups[group].services);
+        let mut outcomes = Vec::with_capacity(self.groups[group].last.len());
+        for vantage in 0..self.fleet.vantages.len() {
+            let Some(sound) = self.world.heard(vantage) else {
+                outcomes.push(Outcome::Error);
+                continue;
+            };
+            self.give(Event::Heard { vantage: VantageId(vantage as u16), sound });
+            for service in &services {
+                for place in 0..self.fleet.services[*service].places.len() {
+                    outcomes.push(self.look(vantage, *service, place));
+                }
+            }
+        }
+        self.groups[group].services = services;
+        if self.groups[group].last != outcomes {
+            (self.groups[group].last, self.restless) = (outcomes, now);
+        }
+    }
+
+    /// One look; one that is answered is told at once, one that is not when its time is over.
+    fn look(&mut self, vantage: usize, service: usize, place: usize) -> Outcome {
+        let site = self.fleet.services[service].places[place].site;
+        let (outcome, took) = self.world.look(vantage, service, site.at(), &mut self.chance);
+        let look = Look {
+            vantage: VantageId(vantage as u16),
+            service: ServiceId(service as u32),
+            site,
+            outcome,
+            latency: (outcome != Outcome::TimedOut).then_some(took),
+            not_before: self.world.now.saturating_sub(HEARTBEAT),
+            detail: String::new(),
+        };
+        if took < HEARTBEAT {
+            self.give(Event::Look(look));
+        } else {
+            self.tell_later(took, look);
+        }
+        outcome
+    }
+
+    /// Looks that end in the same moment are told together.
+    fn tell_later(&mut self, after: Millis, look: Look) {
+        let due = self.world.now + after;
+        let life = self.life;
+        let same = self.queue.range_mut((due, 0)..=(due, u64::MAX)).next_back();
+        if let Some((_, Due::Looks(of, looks))) =
+            same.filter(|(_, due)| matches!(due, Due::Looks(of, _) if *of == life))
+        {
+            debug_assert_eq!(*of, life);
+            looks.push(look);
+            return;
+        }
+        self.at(due, Due::Looks(life, vec![look]));
+    }
+
+    fn probe(&mut self, service: ServiceId, site: SiteId) {
+        let Some(place) = self.fleet.services[service.at()].places.iter().position(|place| place.site == site) else {
+            return;
+        };
+        for vantage in 0..self.fleet.vantages.len() {
+            if self.world.heard(vantage).is_some() {
+                self.look(vantage, service.at(), place);
+            }
+        }
+    }
+
+    fn beat(&mut self, cluster: usize) {
+        let took = if self.world.host_runs() { self.sample(cluster) } else { 0 };
+        let pause = self.fleet.clusters[cluster].interval.max(took);
+        self.at(self.world.now + pause, Due::Beat(cluster));
+    }
+
+    /// A cluster is looked at; returns how long that takes.
+    fn sample(&mut self, cluster: usize) -> Millis {
+        let seen = self.world.seen(cluster);
+        let all = seen.nodes.iter().all(|node| node.writable.is_some());
+        let took = if all { SAMPLING } else { SAMPLING_SILENT };
+        let begun = self.world.now;
+        self.deliver(took, Event::Sampled { cluster: ClusterId(cluster as u16), begun, result: Ok(seen) });
+        took
+    }
+
+    fn say(&mut self, text: &str) {
+        let now = self.world.now;
+        if let Some(timeline) = &mut self.timeline {
+            timeline.push(timeline::line(now, text));
+        }
+    }
+
+    fn end(self) -> Ended {
+        let Simulation { world, kernel, script, events, timeline, codes, score, fleet, .. } = self;
+        let mut world = world;
+        score::check_at_the_end(&mut world, &kernel, &fleet);
+        let hits: Vec<Hit> = std::mem::take(&mut world.hits).into_vec();
+        score.end(
+            score::Over { world: &world, fleet: &fleet, length: script.length, events },
+            hits,
+            timeline.unwrap_or_default(),
+            codes,
+        )
+    }
+}
+
+/// Services by their interval.
+fn groups(fleet: &Fleet) -> Vec<Group> {
+    let mut by_interval: BTreeMap<Millis, Vec<usize>> = BTreeMap::new();
+    for (at, service) in fleet.services.iter().enumerate() {
+        by_interval.entry(service.probe.interval.max(1)).or_default().push(at);
+    }
+    by_interval.into_iter().map(|(interval, services)| Group { interval, services, last: Vec::new() }).collect()
+}

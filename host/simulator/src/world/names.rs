@@ -1,0 +1,113 @@
+//! The name servers, and the resolvers that keep what they were told until its time to live is over.
+//!
+//! Knows no service: a name leads to endpoints.
+
+use std::collections::BTreeMap;
+
+use tidegate_kernel::contract::{Endpoint, Epoch, Millis, Route, Strategy};
+use tidegate_kernel::fleet::Fleet;
+
+/// Resolvers that clients ask, each with a cache of its own that was filled at another moment.
+pub(crate) const RESOLVERS: u64 = 4;
+
+/// What the servers hold of one name.
+#[derive(Clone, Debug)]
+struct Entry {
+    endpoints: Vec<Endpoint>,
+    ttl_seconds: u32,
+    written_by: Option<Epoch>,
+    changed: Millis,
+    /// What each resolver holds, and until when.
+    cached: Vec<(Vec<Endpoint>, Millis)>,
+}
+
+/// The zone and the caches.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// Another epoch has written since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outdated(pub(crate) Epoch);
+
+impl Names {
+    /// The servers hold what the fleet file says at the start.
+    pub(crate) fn new(fleet: &Fleet, now: Millis) -> Self {
+        let mut entries = BTreeMap::new();
+        for service in &fleet.services {
+            let Some(route) = &service.route else { continue };
+            let active_active = service.strategy == Strategy::ActiveActive;
+            let here = service.places.iter().filter(|place| active_active || place.site == service.active_at_start);
+            let endpoints = here.map(|place| Endpoint {
+                site: fleet.sites[place.site.at()].name.clone(),
+                target: place.endpoint.clone(),
+                weight: if active_active { place.share } else { 100 },
+            });
+            let endpoints: Vec<Endpoint> = endpoints.collect();
+            let ttl = u64::from(route.ttl_seconds) * 1_000;
+            let cached = (0..RESOLVERS).map(|at| (endpoints.clone(), now + ttl * (at + 1) / RESOLVERS)).collect();
+            let entry = Entry { endpoints, ttl_seconds: route.ttl_seconds, written_by: None, changed: now, cached };
+            entries.insert(route.name.clone(), entry);
+        }
+        Names { entries }
+    }
+
+    /// A write by an epoch: an older one than the last is refused.
+    pub(crate) fn write(&mut self, route: &Route, epoch: Epoch, now: Millis) -> Result<(), Outdated> {
+        let Some(entry) = self.entries.get_mut(&route.name) else { return Ok(()) };
+        if let Some(newer) = entry.written_by.filter(|written_by| *written_by > epoch) {
+            return Err(Outdated(newer));
+        }
+        (entry.written_by, entry.ttl_seconds) = (Some(epoch), route.ttl_seconds);
+        self.lead(&route.name, route.endpoints.clone(), now);
+        Ok(())
+    }
+
+    /// Somebody changes it, whoever that is.
+    pub(crate) fn lead(&mut self, name: &str, endpoints: Vec<Endpoint>, now: Millis) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        if entry.endpoints != endpoints {
+            (entry.endpoints, entry.changed) = (endpoints, now);
+        }
+    }
+
+    /// As the authoritative servers say.
+    pub(crate) fn read(&self, name: &str, now: Millis) -> Option<Route> {
+        self.entries.get(name).map(|entry| Route {
+            name: name.to_owned(),
+            ttl_seconds: entry.ttl_seconds,
+            endpoints: entry.endpoints.clone(),
+            written_by: entry.written_by,
+            age: now.saturating_sub(entry.changed),
+            facts: Vec::new(),
+        })
+    }
+
+    /// What the resolver of that number answers now; one whose answer is too old asks the servers, if those answer.
+    pub(crate) fn resolve(&mut self, name: &str, resolver: u64, servers_answer: bool, now: Millis) -> &[Endpoint] {
+        let Some(entry) = self.entries.get_mut(name) else { return &[] };
+        let ttl = u64::from(entry.ttl_seconds) * 1_000;
+        let (held, until) = &mut entry.cached[resolver as usize];
+        if *until <= now {
+            // A resolver keeps to its own rhythm, so that the caches do not all let go in the same moment.
+            let late = now - *until;
+            if servers_answer {
+                held.clone_from(&entry.endpoints);
+                *until = now + ttl.saturating_sub(late.checked_rem(ttl).unwrap_or(0)).max(1);
+            } else {
+                held.clear();
+            }
+        }
+        &entry.cached[resolver as usize].0
+    }
+
+    /// When the next resolver lets go of something that is no longer so.
+    pub(crate) fn next_change(&self, now: Millis) -> Option<Millis> {
+        let stale = |entry: &Entry| {
+            let old = |(held, until): &&(Vec<Endpoint>, Millis)| *held != entry.endpoints && *until > now;
+            entry.cached.iter().filter(old).map(|(_, until)| *until).min()
+        };
+        self.entries.values().filter_map(stale).min()
+    }
+}

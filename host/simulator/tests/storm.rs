@@ -1,0 +1,32 @@
+//! Storms over the built-in fleet with the built-in policy, compiled.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use tidegate_simulator::fleets::three_sites;
+use tidegate_simulator::storm::{Storm, replay};
+
+#[test]
+fn no_invariant_is_broken_in_five_hundred_disasters() {
+    let fleet = three_sites().unwrap();
+    let deciders = support::compiled(&fleet, 2);
+    let card = Storm { fleet, seed: 1, runs: 30 }.play(deciders, &|_| {});
+    let hits: Vec<_> = card.bad.iter().filter(|bad| !bad.kind.ends_with("-move")).collect();
+    assert!(hits.is_empty(), "{hits:#?}");
+    assert!(card.moves > 100, "a storm in which hardly anything moves shows nothing: {card:#?}");
+    println!("{}", serde_json::to_string_pretty(&card).unwrap());
+}
+
+#[test]
+fn a_seed_gives_the_same_bytes_whatever_the_threads_do() {
+    let fleet = three_sites().unwrap();
+    let mut deciders = support::compiled(&fleet, 2);
+    let one = replay(&fleet, 7, &mut deciders[0]);
+    let other = replay(&fleet, 7, &mut deciders[1]);
+    assert_eq!(one.timeline, other.timeline);
+    assert!(one.timeline.len() > 5);
+    let storm = Storm { fleet, seed: 100, runs: 40 };
+    let alone = storm.play(vec![deciders.remove(0)], &|_| {});
+    let together = storm.play(support::compiled(&storm.fleet, 2), &|_| {});
+    assert_eq!(serde_json::to_string(&alone).unwrap(), serde_json::to_string(&together).unwrap());
+}
