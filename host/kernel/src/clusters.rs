@@ -52,6 +52,10 @@ impl Clusters {
         &self.watches[cluster.at()]
     }
 
+    pub(crate) fn outdate(&mut self, cluster: ClusterId, now: Millis) {
+        self.watches[cluster.at()].outdate(now);
+    }
+
     fn owner(&self, cluster: ClusterId) -> Option<ServiceId> {
         self.owners[cluster.at()]
     }

@@ -5,6 +5,7 @@
 mod document;
 mod judge;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -59,7 +60,7 @@ struct Expectation {
 /// What may be gone without at most.
 #[derive(Clone, Debug, Default)]
 struct AtMost {
-    lost_writes: Option<u64>,
+    lost_writes: BTreeMap<String, u64>,
     moves: Option<u32>,
     downtime: Vec<(String, Millis)>,
 }

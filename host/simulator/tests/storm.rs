@@ -7,14 +7,14 @@ use tidegate_simulator::fleets::three_sites;
 use tidegate_simulator::storm::{Storm, replay};
 
 #[test]
-fn no_invariant_is_broken_in_five_hundred_disasters() {
+fn no_invariant_is_broken_in_sixty_disasters() {
     let fleet = three_sites().unwrap();
     let deciders = support::compiled(&fleet, 2);
-    let card = Storm { fleet, seed: 1, runs: 30 }.play(deciders, &|_| {});
+    let card = Storm { fleet, seed: 1, runs: 60 }.play(deciders, &|_| {});
     let hits: Vec<_> = card.bad.iter().filter(|bad| !bad.kind.ends_with("-move")).collect();
     assert!(hits.is_empty(), "{hits:#?}");
-    assert!(card.moves > 100, "a storm in which hardly anything moves shows nothing: {card:#?}");
-    println!("{}", serde_json::to_string_pretty(&card).unwrap());
+    assert!(card.moves > 50, "a storm in which hardly anything moves shows nothing: {card:#?}");
+    assert!(!card.codes.contains("policy-fault"), "the policy's answers made no sense somewhere");
 }
 
 #[test]

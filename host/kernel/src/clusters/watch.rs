@@ -20,6 +20,8 @@ pub(crate) struct Watch {
     contact: Option<Contact>,
     progress: BTreeMap<String, Progress>,
     sketch: Vec<String>,
+    /// Looks that began earlier say nothing of now.
+    not_before: Millis,
 }
 
 /// The last sample in which the primary answered.
@@ -69,6 +71,11 @@ impl Watch {
         changed
     }
 
+    /// Somebody else leads from now on: whoever was seen to lead before does so no more.
+    pub(crate) fn outdate(&mut self, now: Millis) {
+        self.not_before = now;
+    }
+
     /// The newest sample, whatever its age.
     pub(crate) fn newest(&self) -> Option<&Cluster> {
         self.sample.as_ref().map(|(_, cluster)| cluster)
@@ -76,7 +83,7 @@ impl Watch {
 
     /// The newest sample, if it still says something.
     pub(crate) fn fresh(&self, now: Moment) -> Option<&Cluster> {
-        let (begun, cluster) = self.sample.as_ref()?;
+        let (begun, cluster) = self.sample.as_ref().filter(|(begun, _)| begun.mono >= self.not_before)?;
         (now.mono.saturating_sub(begun.mono) <= FRESH).then_some(cluster)
     }
 
@@ -93,7 +100,7 @@ impl Watch {
 
     /// The picture of the newest sample with all its ages as of now.
     pub(crate) fn view(&self, now: Moment) -> Option<Cluster> {
-        let (begun, cluster) = self.sample.as_ref()?;
+        let (begun, cluster) = self.sample.as_ref().filter(|(begun, _)| begun.mono >= self.not_before)?;
         let stale = now.mono.saturating_sub(begun.mono);
         let mut cluster = cluster.clone();
         for node in &mut cluster.nodes {

@@ -329,6 +329,12 @@ impl Kernel {
             _ => None,
         });
         self.hold(turn, rules::PROMOTED, cluster, held);
+        // A policy that was shown the sample from before would see a dead primary, and the new one as its standby.
+        if let Some(at) = self.fleet.clusters.iter().position(|declared| declared.name == cluster) {
+            let id = fleet::ClusterId(at as u16);
+            self.clusters.outdate(id, turn.now.mono);
+            turn.effect(Effect::Sample { cluster: id });
+        }
     }
 
     fn publish(&mut self, turn: &mut Turn, cluster: &str, node: &str, set: &SyncSet) {

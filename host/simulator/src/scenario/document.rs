@@ -72,7 +72,8 @@ struct Wanted {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Limits {
-    lost_writes: Option<u64>,
+    #[serde(default)]
+    lost_writes: BTreeMap<String, Spanned<u64>>,
     moves: Option<u32>,
     #[serde(default)]
     downtime: BTreeMap<String, Spanned<String>>,
@@ -125,6 +126,12 @@ impl Reader<'_> {
             (service.clone(), self.time(most, LENGTH_MAX))
         });
         let downtime = downtime.collect();
+        let lost_writes = document.at_most.lost_writes.iter().map(|(cluster, most)| {
+            let known = fleet.clusters.iter().map(|cluster| cluster.name.as_str());
+            self.known("cluster", cluster, known, most.span());
+            (cluster.clone(), *most.as_ref())
+        });
+        let lost_writes = lost_writes.collect();
         Scenario {
             file: self.file.to_owned(),
             title: document.title,
@@ -134,7 +141,7 @@ impl Reader<'_> {
             settings: document.settings.and_then(|settings| serde_json::to_value(settings).ok()),
             must,
             must_not,
-            at_most: AtMost { lost_writes: document.at_most.lost_writes, moves: document.at_most.moves, downtime },
+            at_most: AtMost { lost_writes, moves: document.at_most.moves, downtime },
             fleet,
         }
     }

@@ -54,8 +54,11 @@ fn limits(scenario: &Scenario, ended: &Ended) -> Vec<Failure> {
     let at_most = &scenario.at_most;
     let mut failures = Vec::new();
     let mut fail = |text: String| failures.push(Failure { line: 0, text });
-    if let Some(most) = at_most.lost_writes.filter(|most| ended.lost_writes > *most) {
-        fail(format!("{} acknowledged rows were lost, at most {most} may be", ended.lost_writes));
+    for (cluster, most) in &at_most.lost_writes {
+        let lost = ended.lost_writes.get(cluster).copied().unwrap_or(0);
+        if lost > *most {
+            fail(format!("{lost} acknowledged rows of {cluster} were lost, at most {most} may be"));
+        }
     }
     if let Some(most) = at_most.moves.filter(|most| ended.moves > *most) {
         fail(format!("{} moves began by themselves, at most {most} may", ended.moves));

@@ -1,7 +1,8 @@
 //! Over quiet time in one step: when every look would find what the one before it found, they need not be taken.
 //!
 //! Two ways. While something is out of order, only looks and samples are left out, never a timer of the kernel's. While
-//! everything is at home and well, time itself is jumped over: what the kernel repeats for ever is then done once.
+//! everything is at home and served, and has been for minutes, time itself is jumped over: what the kernel repeats for ever is
+//! then done once. So what a policy would do only after many quiet minutes comes late; nothing comes early.
 
 use tidegate_kernel::contract::{Millis, State, Verdict};
 use tidegate_kernel::event::Event;
@@ -11,7 +12,9 @@ use tidegate_kernel::state::ServiceState;
 use super::{Due, Simulation};
 
 /// A shorter step than this saves nothing.
-const WORTH_IT: Millis = 4_000;
+const WORTH_IT: Millis = 1_500;
+/// Whatever is not yet mended has shown by then what comes of it.
+const CALM_AFTER: Millis = 180_000;
 /// After a jump everything is seen for a while before something happens.
 const AWAKE_BEFORE: Millis = 20_000;
 
@@ -24,7 +27,8 @@ impl Simulation<'_> {
             return;
         }
         let Some(known) = self.next_that_counts() else { return };
-        let calm = self.world.host_runs() && self.is_calm();
+        let long = self.world.is_whole() || now.saturating_sub(since) >= CALM_AFTER;
+        let calm = long && self.world.host_runs() && self.is_calm();
         let to = if calm {
             known.saturating_sub(AWAKE_BEFORE)
         } else {
@@ -68,7 +72,7 @@ impl Simulation<'_> {
         self.kernel.next_timer().filter(|_| self.world.host_runs())
     }
 
-    /// Everything is whole, at home, well, and nobody is asked or waits: time alone changes nothing any more.
+    /// Everything is at home and served, and nobody is asked or waits: time alone changes nothing any more.
     fn is_calm(&self) -> bool {
         let state = self.kernel.state();
         let at_rest = |known: &ServiceState| {
@@ -78,7 +82,7 @@ impl Simulation<'_> {
                 && known.drift.is_none()
                 && known.last.as_ref().is_some_and(|last| last.verdict == Verdict::Hold && last.fault.is_none())
         };
-        self.world.is_whole()
+        self.world.clients.iter().all(|clients| clients.since.is_none())
             && state.brake.is_none()
             && state.freeze.is_none()
             && state.paused.is_none()

@@ -43,8 +43,8 @@ pub struct Ended {
     pub false_moves: Vec<String>,
     /// Outages that a move would have ended and about which neither anything was moved nor anybody asked.
     pub missed_moves: Vec<String>,
-    /// Acknowledged rows that nobody has any more.
-    pub lost_writes: u64,
+    /// By cluster: acknowledged rows that nobody has any more.
+    pub lost_writes: BTreeMap<String, u64>,
     /// Milliseconds in which two nodes of a cluster acknowledged.
     pub split_brain: Millis,
     /// Analysis, reason and veto codes that the policies gave.
@@ -169,7 +169,7 @@ impl Score {
             questions: self.questions,
             false_moves: self.false_moves,
             missed_moves: self.missed_moves,
-            lost_writes: world.lost().into_iter().map(|(_, rows, _)| rows).sum(),
+            lost_writes: world.lost().into_iter().map(|(cluster, rows, _)| (cluster, rows)).collect(),
             split_brain: world.split(),
             codes,
             timeline,

@@ -90,7 +90,7 @@ impl Card {
         self.checker_hits += ended.hits.len() as u64;
         self.false_moves += ended.false_moves.len() as u64;
         self.missed_moves += ended.missed_moves.len() as u64;
-        self.lost_writes += ended.lost_writes;
+        self.lost_writes += ended.lost_writes.values().sum::<u64>();
         self.split += ended.split_brain;
         self.moves += u64::from(ended.moves);
         self.incidents += u64::from(ended.incidents);

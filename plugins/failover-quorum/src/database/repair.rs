@@ -1,6 +1,6 @@
 //! What has come back: an old primary is fenced before anybody relies on what it takes; a node that follows nobody is made to.
 //!
-//! Never touches the primary. A repair that does not help is tried again after longer and longer pauses.
+//! Never touches the primary. A repair that does not help, or not for long, is tried again after longer and longer pauses.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub fn apply(case: &Case, decision: Decision) -> Decision {
         return paced(case, &format!("fence {}", names.join(" ")), decision, fence(names));
     }
     match stray(case).filter(|_| decision.verdict == Verdict::Hold) {
-        None => decision,
+        None => remembering(case, "", decision),
         Some(node) => paced(case, &format!("rejoin {} {:?}", node.id, node.role), decision, rejoin(case, node)),
     }
 }
@@ -73,6 +73,7 @@ fn paced(case: &Case, about: &str, decision: Decision, repair: Decision) -> Deci
         return repair;
     }
     let tried = memo::tried(&case.situation.memo, about, case.situation.now);
+    let decision = remembering(case, about, decision);
     let memo = memo::join(&decision.memo, &tried.line);
     if tried.wait == 0 {
         return repair.remember(memo).ask_again_in(SOON);
@@ -84,4 +85,11 @@ fn paced(case: &Case, about: &str, decision: Decision, repair: Decision) -> Deci
     }
     decision.reasons.extend(repair.reasons);
     decision
+}
+
+/// With what was repaired lately, apart from `about`.
+fn remembering(case: &Case, about: &str, decision: Decision) -> Decision {
+    let lately = memo::lately(&case.situation.memo, about, case.situation.now);
+    let memo = lately.fold(decision.memo.clone(), |memo, line| memo::join(&memo, line));
+    decision.remember(memo)
 }

@@ -1,0 +1,53 @@
+//! Policies that everybody writes first.
+
+use tidegate_kernel::contract::{Decision, Move, Outcome, Reason, Role, Situation, State, Status, Verdict};
+
+fn decision(verdict: Verdict, code: &str) -> Result<Decision, String> {
+    Ok(Decision {
+        verdict,
+        analysis: code.into(),
+        reasons: vec![Reason::new(code, code)],
+        vetoes: Vec::new(),
+        would_change_if: Vec::new(),
+        ask_again_in: Some(1_000),
+        memo: String::new(),
+        facts: Vec::new(),
+    })
+}
+
+/// Nothing ever happens.
+pub(crate) fn sleepy(_: &Situation) -> Result<Decision, String> {
+    decision(Verdict::Hold, "fine")
+}
+
+/// One bad look, or a primary that does not answer, and off it goes to the next site; and home as soon as that answers.
+pub(crate) fn eager(told: &Situation) -> Result<Decision, String> {
+    if matches!(told.state, State::FailingOver | State::FailingBack) {
+        return decision(Verdict::Hold, "moving");
+    }
+    let here = told.sites.iter().find(|site| site.site == told.active_site);
+    let silent = told.cluster.as_ref().is_some_and(|cluster| {
+        cluster.nodes.iter().any(|node| node.site == told.active_site && node.role == Role::Unknown)
+    });
+    let doubtful = |outcome: Outcome| !outcome.is_good();
+    let bad = here.is_some_and(|site| {
+        site.consensus.status != Status::Healthy || site.observations.iter().any(|look| doubtful(look.outcome))
+    });
+    let promote = |site: &str| {
+        let nodes = told.cluster.iter().flat_map(|cluster| &cluster.nodes);
+        nodes.filter(|node| node.site == site).map(|node| node.id.clone()).collect()
+    };
+    let to =
+        |site: &str| Move { to_site: site.into(), promote: promote(site), shifts: Vec::new(), expected_loss: None };
+    if bad || silent {
+        let next = told.sites.iter().find(|site| site.site != told.active_site);
+        return match next {
+            Some(next) => decision(Verdict::FailOver(to(&next.site)), "bad"),
+            None => decision(Verdict::Hold, "nowhere"),
+        };
+    }
+    if told.active_site != told.preferred_site {
+        return decision(Verdict::FailBack(to(&told.preferred_site)), "home");
+    }
+    decision(Verdict::Hold, "fine")
+}
