@@ -17,6 +17,8 @@ use crate::service::Trigger;
 use crate::state::{Freeze, LastDecision, Memo, Ruling, Tripped, alarm_of, content_hash, no_decision};
 
 /// After a failed decision; doubled with each further one.
+/// A cluster that is about to be looked at is waited for so long, then the policy is asked all the same.
+const AWAITED_PAUSE: contract::Millis = 1_000;
 const FAULT_PAUSE: Millis = 2_000;
 const FAULT_PAUSE_MAX: Millis = 60_000;
 /// However often a policy wants to be asked, not more often than this.
@@ -134,8 +136,15 @@ impl Kernel {
     pub(crate) fn ask(&mut self, turn: &mut Turn, id: ServiceId) {
         let desk = self.desk.service(id);
         desk.version += 1;
-        if desk.asked.is_none() {
-            self.put_to_policy(turn, id);
+        if desk.asked.is_some() {
+            return;
+        }
+        // A look is on its way that says who leads now: until then there is nothing to decide on.
+        let awaited =
+            self.cluster_of(id).is_some_and(|(cluster, _)| self.clusters.watch(cluster).is_awaited(turn.now.mono));
+        match awaited {
+            true => self.ask_in(id, turn.now, AWAITED_PAUSE),
+            false => self.put_to_policy(turn, id),
         }
     }
 

@@ -50,7 +50,7 @@ fn a_disaster_a_day(round: u64) -> Script {
         }
         happenings
     };
-    Script { happenings: (0..DAYS).flat_map(of_a_day).collect(), length: DAYS * DAY, crash_at_record: None }
+    Script { happenings: (0..DAYS).flat_map(of_a_day).collect(), length: DAYS * DAY, ..Script::default() }
 }
 
 fn figure(name: &str, unit: &str, values: &mut [f64]) {

@@ -31,6 +31,25 @@ pub enum Checker {
     Unrecoverable,
 }
 
+/// A lie in the world or in the host's hands, for showing that a checker fires: no storm draws one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Fences say that they hold, and do nothing.
+    FenceLies,
+    /// A promotion begins no timeline of its own.
+    TimelineKept,
+    /// Primaries wait for no standby, whatever is published.
+    AcknowledgesAlone,
+    /// Names are written without an answer.
+    RoutesEmptied,
+    /// Names are led to where a node was fenced.
+    RoutesToTheFenced,
+    /// Once a run has begun nobody hears what its steps came to, and no timer rings.
+    HostAsleep,
+    /// The journal forgets that a service moved.
+    RecordsForgotten,
+}
+
 /// One time that it did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

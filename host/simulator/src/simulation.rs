@@ -11,10 +11,10 @@ use tidegate_kernel::Kernel;
 use tidegate_kernel::contract::{Failure, Millis, Outcome};
 use tidegate_kernel::event::{Command, Effect, Event, Look, Moment};
 use tidegate_kernel::fleet::{ClusterId, Fleet, ServiceId, SiteId, VantageId};
-use tidegate_kernel::record::{Change, Record};
+use tidegate_kernel::record::{Change, Record, Transition};
 
 use crate::chance::Chance;
-use crate::checkers::{Checker, Hit};
+use crate::checkers::{Checker, Hit, Mutant};
 use crate::decide::Decider;
 use crate::fault::Fault;
 use crate::timeline;
@@ -43,6 +43,8 @@ pub struct Script {
     pub length: Millis,
     /// The host dies once its journal has so many records.
     pub crash_at_record: Option<usize>,
+    /// Lies, for showing that the checkers fire.
+    pub mutants: Vec<Mutant>,
 }
 
 /// One thing that happens.
@@ -121,7 +123,7 @@ impl<'a> Simulation<'a> {
     /// A world in which everything is well, and a host that has just started.
     pub fn new(fleet: &Fleet, script: Script, seed: u64, decider: &'a mut dyn Decider) -> Self {
         let mut simulation = Simulation {
-            world: World::new(fleet),
+            world: World::new(fleet, script.mutants.clone()),
             kernel: Kernel::new(fleet.clone(), Moment { mono: 0, wall: START }),
             groups: groups(fleet),
             score: score::Score::new(fleet),
@@ -199,7 +201,7 @@ impl<'a> Simulation<'a> {
     /// The next moment in which something happens; none after the end.
     fn next_due(&self) -> Option<Millis> {
         let queued = self.queue.first_key_value().map(|((due, _), _)| *due);
-        let kernel = self.kernel.next_edge().filter(|_| self.world.host_runs());
+        let kernel = self.kernel.next_edge().filter(|_| self.world.host_runs() && !self.sleeps());
         let next = [queued, kernel, self.world.next_change()].into_iter().flatten().min()?;
         (next <= self.script.length).then_some(next.max(self.world.now))
     }
@@ -297,13 +299,20 @@ impl<'a> Simulation<'a> {
 
     fn tick(&mut self) {
         // A tick can make another one due in the same moment.
-        while self.world.host_runs() && self.kernel.next_edge().is_some_and(|due| due <= self.world.now) {
+        while self.world.host_runs()
+            && !self.sleeps()
+            && self.kernel.next_edge().is_some_and(|due| due <= self.world.now)
+        {
             let before = self.kernel.next_edge();
             self.give(Event::Tick);
             if self.kernel.next_edge() == before {
                 break;
             }
         }
+    }
+
+    fn sleeps(&self) -> bool {
+        self.script.mutants.contains(&Mutant::HostAsleep) && self.kernel.state().open_runs().next().is_some()
     }
 
     fn give(&mut self, event: Event) {
@@ -335,7 +344,9 @@ impl<'a> Simulation<'a> {
             Effect::Perform { run, step, action, call } => {
                 let (outcome, took) = self.world.perform(&action, &call);
                 self.restless = now;
-                self.deliver(took, Event::Stepped { run, step, outcome });
+                if !self.script.mutants.contains(&Mutant::HostAsleep) {
+                    self.deliver(took, Event::Stepped { run, step, outcome });
+                }
             }
             Effect::ReadRoute { service } => {
                 let Some(route) = &self.fleet.services[service.at()].route else { return };
@@ -389,7 +400,11 @@ impl<'a> Simulation<'a> {
         if let Some(watcher) = &mut self.watcher {
             watcher(now, &self.kernel, &record);
         }
-        self.journal.push(record);
+        let moved = |transition: &Transition| matches!(transition.change, Change::Life { .. });
+        let forgotten = self.script.mutants.contains(&Mutant::RecordsForgotten) && self.journal.len() > 1;
+        if !(forgotten && record.transitions.iter().any(moved)) {
+            self.journal.push(record);
+        }
         if self.script.crash_at_record.is_some_and(|at| self.journal.len() >= at) {
             self.script.crash_at_record = None;
             self.say("the host dies");

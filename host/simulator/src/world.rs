@@ -14,7 +14,7 @@ use tidegate_kernel::event::{Action, StepOutcome};
 use tidegate_kernel::fleet::{Fleet, Service};
 
 use crate::chance::Chance;
-use crate::checkers::{Checker, Hits};
+use crate::checkers::{Checker, Hits, Mutant};
 use crate::fault::Fault;
 
 pub(crate) use clients::{Clients, Outage};
@@ -50,17 +50,20 @@ pub(crate) struct World {
     pub(crate) changed: Millis,
     looks: u64,
     pub(crate) hits: Hits,
+    mutants: Vec<Mutant>,
 }
 
 impl World {
-    pub(crate) fn new(fleet: &Fleet) -> Self {
+    pub(crate) fn new(fleet: &Fleet, mutants: Vec<Mutant>) -> Self {
         let service_of = |cluster: usize| {
             let of_it = |service: &&Service| service.cluster.is_some_and(|id| id.at() == cluster);
             fleet.services.iter().find(of_it)
         };
         let database = |(at, cluster)| {
             let active = service_of(at).map_or(0, |service: &Service| service.active_at_start.at());
-            Database::new(cluster, active, 0)
+            let mut database = Database::new(cluster, active, 0);
+            database.alone = mutants.contains(&Mutant::AcknowledgesAlone);
+            database
         };
         let mut world = World {
             now: 0,
@@ -75,8 +78,10 @@ impl World {
             changed: 0,
             looks: 0,
             hits: Hits::default(),
+            mutants: Vec::new(),
             fleet: fleet.clone(),
         };
+        world.mutants = mutants;
         world.serve();
         world
     }
@@ -316,6 +321,7 @@ impl World {
     }
 
     fn point(&mut self, route: &Route, call: &Call) -> (StepOutcome, Millis) {
+        let route = &self.mutated(route);
         if route.endpoints.is_empty() {
             self.hits.add(Checker::NameEmpty, self.now, format!("{} is left without an answer", route.name));
         }
@@ -330,6 +336,20 @@ impl World {
                 Ok(()) => (done(String::new()), took),
             },
         }
+    }
+
+    /// What a lie makes of it.
+    fn mutated(&self, route: &Route) -> Route {
+        let mut route = route.clone();
+        if self.mutants.contains(&Mutant::RoutesEmptied) {
+            route.endpoints.clear();
+        }
+        let fenced = self.databases.iter().flat_map(|database| &database.servers);
+        let fenced = fenced.filter(|server| server.barred && !server.up).map(|server| server.site).next();
+        if let Some(site) = fenced.filter(|_| self.mutants.contains(&Mutant::RoutesToTheFenced)) {
+            route.endpoints.iter_mut().for_each(|endpoint| endpoint.site.clone_from(&self.fleet.sites[site].name));
+        }
+        route
     }
 
     /// An agent stands at the site, hears the host, and its commands work.
@@ -377,7 +397,11 @@ impl World {
             Action::Fence { node: name, .. } => {
                 let at = node(name)?;
                 self.agent_answers(database.servers[at].site)?;
-                let proof = self.databases[of].fence(at);
+                self.databases[of].flush(of, &self.conditions, at);
+                let proof = match self.mutants.contains(&Mutant::FenceLies) {
+                    true => self.databases[of].clone().fence(at),
+                    false => self.databases[of].fence(at),
+                };
                 Ok(done(as_json(&proof)))
             }
             Action::Unfence { node: name, .. } => {
@@ -444,7 +468,7 @@ impl World {
             );
             self.hits.add(Checker::UnprovenPromotion, self.now, text);
         }
-        self.databases[of].promote(at, self.now);
+        self.databases[of].promote(at, !self.mutants.contains(&Mutant::TimelineKept), self.now);
         Ok(done(String::new()))
     }
 

@@ -76,6 +76,12 @@ impl Watch {
         self.not_before = now;
     }
 
+    /// Somebody else has just begun to lead, and no look has shown it yet.
+    pub(crate) fn is_awaited(&self, now: Millis) -> bool {
+        let seen = self.sample.as_ref().is_some_and(|(begun, _)| begun.mono >= self.not_before);
+        !seen && self.not_before > 0 && now.saturating_sub(self.not_before) <= FRESH
+    }
+
     /// The newest sample, whatever its age.
     pub(crate) fn newest(&self) -> Option<&Cluster> {
         self.sample.as_ref().map(|(_, cluster)| cluster)

@@ -136,7 +136,7 @@ impl Reader<'_> {
             file: self.file.to_owned(),
             title: document.title,
             source: document.source,
-            script: Script { happenings, length, crash_at_record: document.crash_at_record },
+            script: Script { happenings, length, crash_at_record: document.crash_at_record, mutants: Vec::new() },
             seed: document.seed,
             settings: document.settings.and_then(|settings| serde_json::to_value(settings).ok()),
             must,

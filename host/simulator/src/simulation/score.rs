@@ -225,9 +225,13 @@ fn check_losses(world: &mut World, kernel: &Kernel, fleet: &Fleet) {
             .iter()
             .find(|service| service.cluster.is_some_and(|id| fleet.clusters[id.at()].name == cluster));
         let rpo = rpo.map_or(0, |service| service.objectives.rpo);
-        let bound = |data: &DataMove| data.accept_loss.unwrap_or(rpo).max(data.loss_bound.unwrap_or(0));
-        let accepted: Millis =
-            runs().filter(|(_, data)| promoted(data)).map(|(_, data)| bound(data)).fold(0, Millis::saturating_add);
+        let bound = |run: &Run, data: &DataMove| match run.kind.as_str() {
+            // Planned: writes stop first, and nothing is lost.
+            "switch-over" | "fail-back" => 0,
+            _ => data.accept_loss.unwrap_or(rpo).max(data.loss_bound.unwrap_or(0)),
+        };
+        let accepted = runs().filter(|(_, data)| promoted(data)).map(|(run, data)| bound(run, data));
+        let accepted: Millis = accepted.fold(0, Millis::saturating_add);
         let by_a_person = runs().any(|(_, data)| promoted(data) && data.accept_loss.is_some());
         if nothing_may_be && rows > 0 && !by_a_person {
             let text = format!("{rows} acknowledged rows of {cluster} are gone");

@@ -34,7 +34,7 @@ pub(super) fn draw(fleet: &Fleet, seed: u64) -> Script {
     }
     people(fleet, &mut chance, last, &mut happenings);
     let crash_at_record = (chance.below(10) == 0).then(|| chance.between(30, 150) as usize);
-    Script { happenings, length: last + AFTERMATH, crash_at_record }
+    Script { happenings, length: last + AFTERMATH, crash_at_record, mutants: Vec::new() }
 }
 
 /// From three seconds to an hour, short ones as likely as long ones.

@@ -73,6 +73,8 @@ pub(crate) struct Database {
     pub(crate) split_beyond_a_wake_up: Millis,
     /// Until when such a moment lasts.
     waking_until: Millis,
+    /// Primaries wait for nobody: a mutant.
+    pub(crate) alone: bool,
     at: Millis,
 }
 
@@ -112,6 +114,7 @@ impl Database {
             split_within_a_timeline: 0,
             split_beyond_a_wake_up: 0,
             waking_until: 0,
+            alone: false,
             at: now,
         }
     }
@@ -202,7 +205,9 @@ impl Database {
 
     /// Enough of its published set have what it writes.
     fn safe(&self, primary: usize, streaming: &[usize]) -> bool {
-        let Some(set) = self.servers[primary].set.as_ref().filter(|set| set.wait_for > 0) else { return true };
+        let Some(set) = self.servers[primary].set.as_ref().filter(|set| set.wait_for > 0 && !self.alone) else {
+            return true;
+        };
         streaming.iter().filter(|at| set.nodes.contains(&self.servers[**at].name)).count() >= set.wait_for as usize
     }
 
@@ -217,7 +222,7 @@ impl Database {
             server.log = server.log.max(log.saturating_sub(behind));
             server.timeline = timeline;
         }
-        let safe = match set.filter(|set| set.wait_for > 0) {
+        let safe = match set.filter(|set| set.wait_for > 0 && !self.alone) {
             None => log,
             Some(set) => {
                 let members = streaming.iter().filter(|at| set.nodes.contains(&self.servers[**at].name));
@@ -345,8 +350,13 @@ impl Database {
     }
 
     /// Made the primary: a new timeline begins where its log ends.
-    pub(crate) fn promote(&mut self, at: usize, now: Millis) {
+    pub(crate) fn promote(&mut self, at: usize, new_timeline: bool, now: Millis) {
         let newest = self.servers.iter().map(|server| server.timeline).max().unwrap_or(0);
+        if !new_timeline {
+            let server = &mut self.servers[at];
+            (server.primary, server.barred, server.upstream, server.lease_until) = (true, false, None, now + LEASE);
+            return;
+        }
         let server = &mut self.servers[at];
         self.forks.insert(newest + 1, Fork { parent: server.timeline, at: server.log });
         (server.primary, server.barred, server.upstream) = (true, false, None);
@@ -393,6 +403,17 @@ impl Database {
             upstream_heard: follows.map(|_| heard),
             priority: declared.priority,
             facts: Vec::new(),
+        }
+    }
+
+    /// A server that is stopped in order waits until its standbys have all of its log.
+    pub(crate) fn flush(&mut self, of: usize, conditions: &Conditions, at: usize) {
+        if !self.servers[at].primary || !self.runs(of, conditions, at) {
+            return;
+        }
+        let log = self.servers[at].log;
+        for standby in self.streaming(of, conditions, at) {
+            self.servers[standby].log = self.servers[standby].log.max(log);
         }
     }
 
