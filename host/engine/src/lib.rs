@@ -14,7 +14,7 @@ pub mod limits;
 pub mod log;
 mod meter;
 mod metrics;
-mod neutral;
+pub mod neutral;
 mod policy;
 mod provider;
 mod question;

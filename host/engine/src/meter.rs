@@ -46,6 +46,11 @@ impl Meter {
         self.host_calls
     }
 
+    /// Bytes of all linear memories together, those that the instance began with included.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory
+    }
+
     /// For every crossing between guest and host.
     pub(crate) fn cross(&mut self, hook: CallHook) -> wasmtime::Result<()> {
         if !matches!(hook, CallHook::CallingHost) {

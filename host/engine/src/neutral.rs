@@ -10,7 +10,7 @@ use tidegate_kernel::contract::{
 };
 
 /// A service at site `a`, seen well from both of its sites.
-pub(crate) fn situation() -> Situation {
+pub fn situation() -> Situation {
     Situation {
         now: 1_700_000_000_000,
         time_zone: "UTC".into(),

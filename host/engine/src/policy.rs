@@ -76,6 +76,13 @@ struct Ran<R> {
 
 type DecideFunc<'a> = TypedFunc<(Situation<'a>,), (Result<failover_policy::Decision, String>,)>;
 
+impl PolicyRevision {
+    /// The plugin's own name and version.
+    pub fn plugin(&self) -> String {
+        format!("{} {}", self.manifest.name, self.manifest.version)
+    }
+}
+
 impl PolicyCode {
     /// Links a component that `inspect` has found to be a policy; an import that does not fit is named in the error.
     pub(crate) fn link(engine: &wasmtime::Engine, component: &Component) -> wasmtime::Result<Self> {
@@ -130,6 +137,7 @@ impl PolicyWorker {
             answers: ran.host.as_mut().map(|host| std::mem::take(&mut host.answers)).unwrap_or_default(),
             fuel: ran.fuel,
             took: u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            memory: ran.host.as_ref().map_or(0, |host| host.meter.memory()),
             log: ran.host.as_mut().map(PolicyHost::lines).unwrap_or_default(),
         }
     }

@@ -57,6 +57,9 @@ pub struct Decided {
     pub fuel: u64,
     /// Nanoseconds.
     pub took: u64,
+    /// Bytes of linear memory that the instance had at the end: it can grow, and never shrinks.
+    #[serde(default)]
+    pub memory: u64,
     /// What the policy logged and printed.
     pub log: Vec<Line>,
 }

@@ -185,6 +185,7 @@ fn unavailable(revision: &PolicyRevision, why: &str, counters: &Counters) -> Dec
         answers: Vec::new(),
         fuel: 0,
         took: 0,
+        memory: 0,
         log: Vec::new(),
     }
 }
