@@ -1,6 +1,6 @@
-//! Situations for tests: a quiet fleet by default, so that a test says only what matters to it.
+//! Situations: what a policy often looks for in one, and, for tests, quiet ones to start from.
 //!
-//! Used by native unit tests of policies; a host never builds one here.
+//! The builder is for native unit tests of policies; a host never builds a situation here.
 
 use crate::contract::{
     Autonomy, Cluster, Consensus, Dependency, Objectives, Observation, Outcome, PastMove, SiteView, Situation, State,
@@ -47,6 +47,13 @@ impl Situation {
     /// The site that serves now.
     pub fn active(&self) -> Option<&SiteView> {
         self.site(&self.active_site)
+    }
+
+    /// Every site but the active one, in the operator's order of preference.
+    pub fn others(&self) -> Vec<&SiteView> {
+        let mut others: Vec<&SiteView> = self.sites.iter().filter(|site| site.site != self.active_site).collect();
+        others.sort_by_key(|site| site.rank);
+        others
     }
 }
 
@@ -127,6 +134,11 @@ impl SituationBuilder {
 }
 
 impl SiteView {
+    /// Whether the vantage points agree that it works.
+    pub fn is_healthy(&self) -> bool {
+        self.consensus.status == Status::Healthy
+    }
+
     /// A site that all three vantage points have found healthy for an hour.
     pub fn healthy(name: &str) -> Self {
         SiteView::seen(name, Status::Healthy, 3, 3_600_000)
@@ -179,5 +191,19 @@ impl SiteView {
     pub fn share(mut self, per_cent: u32) -> Self {
         self.share = per_cent;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SiteView, Situation};
+
+    #[test]
+    fn the_other_sites_come_in_the_operators_order() {
+        let fleet = Situation::builder("shop").site(SiteView::healthy("a")).site(SiteView::unhealthy("b"));
+        let fleet = fleet.site(SiteView::healthy("c")).active("b").with(|situation| situation.sites.reverse()).build();
+        let names: Vec<&str> = fleet.others().iter().map(|site| site.site.as_str()).collect();
+        assert_eq!((names, fleet.others().iter().all(|site| site.is_healthy())), (vec!["a", "c"], true));
+        assert!(!fleet.active().unwrap().is_healthy());
     }
 }
