@@ -183,7 +183,11 @@ pub enum Command {
     /// Write, check, test and try a policy before it decides for real; needs no host.
     #[command(
         subcommand,
-        after_help = "Examples:\n  tidegate policy test scenarios\n  tidegate policy storm --runs 10000"
+        after_help = "Examples:
+  tidegate policy new failover night-watch --lang python
+  \
+                      tidegate policy test scenarios --policy night-watch.wasm
+  tidegate policy storm --runs 10000"
     )]
     Policy(policy::Policy),
     /// Verify, show and export the journal.

@@ -489,12 +489,12 @@ fn when(last: &LastDecision, times: &Times) -> String {
     text
 }
 
-fn reasons(name: &'static str, reasons: &[Reason]) -> Vec<(&'static str, String)> {
+pub(super) fn reasons(name: &'static str, reasons: &[Reason]) -> Vec<(&'static str, String)> {
     let one = |reason: &Reason| format!("{} {}", reason.text, paint(format!("[{}]", reason.code), Tone::Quiet));
     reasons.iter().enumerate().map(|(index, reason)| (if index == 0 { name } else { "" }, one(reason))).collect()
 }
 
-fn veto(veto: &Veto) -> (&'static str, String) {
+pub(super) fn veto(veto: &Veto) -> (&'static str, String) {
     let candidate = match &veto.candidate {
         Candidate::Site(name) => format!("not {name}"),
         Candidate::Node(name) => format!("not node {name}"),
@@ -526,12 +526,12 @@ fn by(account: &Account) -> String {
 }
 
 /// Enough of a digest to tell two apart.
-fn short(digest: &str) -> String {
+pub(super) fn short(digest: &str) -> String {
     let end = digest.find(':').map_or(0, |colon| colon + 1) + 12;
     digest.get(..end).unwrap_or(digest).to_owned()
 }
 
-fn votes(situation: &Situation) -> Vec<Votes> {
+pub(super) fn votes(situation: &Situation) -> Vec<Votes> {
     let of = |site: &contract::SiteView| Votes {
         site: site.site.clone(),
         consensus: site.consensus,
@@ -540,7 +540,7 @@ fn votes(situation: &Situation) -> Vec<Votes> {
     situation.sites.iter().map(of).collect()
 }
 
-fn vote_table(votes: &[Votes]) -> String {
+pub(super) fn vote_table(votes: &[Votes]) -> String {
     let rank = |status: Status| match status {
         Status::Unhealthy => 0,
         Status::Unknown => 1,

@@ -290,7 +290,7 @@ async fn change(
 ) -> Result<Exit, Failed> {
     let client = reach::host(common)?;
     let path = format!("/v1/plugins/{}/{verb}", encode(slot));
-    let settings = settings.map(read_settings).transpose()?;
+    let settings = settings.map(read_settings).transpose().map_err(|failed| failed.unchanged("nothing was swapped"))?;
     console.progress("the host verifies, compiles and tests it; what runs goes on meanwhile");
     let shown = match plugin {
         None => client.send_bytes::<Slot>(&path, Vec::new(), &[]).await?,
@@ -344,11 +344,7 @@ pub(super) fn component(plugin: &str) -> Result<Vec<u8>, Failed> {
 }
 
 pub(super) fn read_settings(path: &Path) -> Result<serde_json::Value, Failed> {
-    let wrong = |error: String| {
-        Failed::usage(format!("the settings cannot be used: {error}"))
-            .at(path.display())
-            .unchanged("nothing was swapped")
-    };
+    let wrong = |error: String| Failed::usage(format!("the settings cannot be used: {error}")).at(path.display());
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
 }

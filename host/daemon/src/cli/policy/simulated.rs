@@ -3,19 +3,17 @@
 //! Knows no scenario and no score.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tidegate_engine::LimitSettings;
 use tidegate_engine::limits::Span;
 use tidegate_kernel::fleet::{self, Fleet};
 use tidegate_simulator::{Compiled, fleets};
 
-use super::{Wanted, Workbench};
+use super::{Wanted, With, Workbench};
 use crate::cli::failed::Failed;
-use crate::cli::plugins::read_settings;
 
 /// Work is counted; only time, which is this machine's and not the simulated world's, has to be generous.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,33 +24,22 @@ pub struct WithPolicy {
     /// The policy: a component's file, or builtin:NAME.
     #[arg(long, value_name = "PLUGIN", default_value = "builtin:failover-quorum")]
     pub policy: String,
-    /// Its settings, a JSON file [default: the scenario's, or the fleet file's].
-    #[arg(long, value_name = "FILE")]
-    pub settings: Option<PathBuf>,
+    /// How it is asked; settings that are not named here are the scenario's, or the fleet file's.
+    #[command(flatten)]
+    pub with: With,
 }
 
-impl WithPolicy {
-    /// The settings that were named, if any were.
-    pub fn named_settings(&self) -> Result<Option<serde_json::Value>, Failed> {
-        self.settings.as_deref().map(read_settings).transpose()
-    }
-}
-
-/// The policy in every slot that a service of the fleet asks, one decider for each worker of the bench. Settings that were
-/// named go before the fleet file's.
-pub(super) async fn deciders(
-    bench: &Workbench,
-    policy: &str,
-    fleet: &Fleet,
-    settings: Option<&serde_json::Value>,
-) -> Result<Vec<Compiled>, Failed> {
+/// `wanted` in every slot that a service of the fleet asks, one decider for each worker of the bench. Where it names no settings
+/// those of the fleet file hold.
+pub(super) async fn deciders(bench: &Workbench, fleet: &Fleet, wanted: &Wanted) -> Result<Vec<Compiled>, Failed> {
     let asked: BTreeSet<&String> = fleet.services.iter().map(|service| &service.policy).collect();
     let mut slots = BTreeMap::new();
     for name in asked {
-        let declared = || fleet.slots.get(name).map(|slot| slot.settings.clone());
-        let settings = settings.cloned().or_else(declared).unwrap_or_default();
-        let limits = LimitSettings { wall_clock: Some(Span(PATIENCE)), ..LimitSettings::default() };
-        let wanted = Wanted { plugin: policy.to_owned(), settings, limits, ..Wanted::default() };
+        let mut wanted = wanted.clone();
+        if wanted.settings.is_null() {
+            wanted.settings = fleet.slots.get(name).map(|slot| slot.settings.clone()).unwrap_or_default();
+        }
+        wanted.limits.wall_clock = wanted.limits.wall_clock.or(Some(Span(PATIENCE)));
         slots.insert(name.clone(), Arc::new(bench.ready(wanted).await?));
     }
     Ok(bench.workers().into_iter().map(|worker| Compiled::new(worker, slots.clone())).collect())

@@ -9,9 +9,8 @@ use serde::Serialize;
 use tidegate_kernel::fleet::Fleet;
 use tidegate_simulator::storm::{Card, Spread, Storm, replay};
 
-use super::Workbench;
-use super::report;
 use super::simulated::{WithPolicy, deciders, fleet_of, threads};
+use super::{Wanted, Workbench, report};
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::text::{Table, Tone, cell, paint};
@@ -79,13 +78,15 @@ pub enum Cards {
 /// Plays the storm, once or twice.
 pub async fn run(console: &Console, fleet: Option<&std::path::Path>, asked: &StormOf) -> Result<Exit, Failed> {
     let fleet = fleet_named(fleet)?;
-    let settings = asked.with.named_settings()?;
-    let bench = Workbench::start(threads()).await?;
-    let card = play(console, &bench, asked, &fleet, &asked.with.policy, settings.as_ref()).await?;
+    let wanted = asked.with.with.wanted(&asked.with.policy)?;
+    let bench = asked.with.with.bench(threads()).await?;
+    let card = play(console, &bench, asked, &fleet, &wanted).await?;
     let cards = match &asked.against {
         None => Cards::One(Box::new(card)),
         Some(other) => {
-            let against = Box::new(play(console, &bench, asked, &fleet, other, None).await?);
+            // Its settings are its own: those that were named are the first one's.
+            let other = Wanted { plugin: other.clone(), settings: serde_json::Value::Null, ..wanted };
+            let against = Box::new(play(console, &bench, asked, &fleet, &other).await?);
             Cards::Two { policy: Box::new(card), against }
         }
     };
@@ -101,9 +102,9 @@ pub async fn run(console: &Console, fleet: Option<&std::path::Path>, asked: &Sto
 /// Plays one disaster, and tells what happened.
 pub async fn again(console: &Console, fleet: Option<&std::path::Path>, asked: &Replay) -> Result<Exit, Failed> {
     let fleet = fleet_named(fleet)?;
-    let settings = asked.with.named_settings()?;
-    let bench = Workbench::start(1).await?;
-    let mut deciders = deciders(&bench, &asked.with.policy, &fleet, settings.as_ref()).await?;
+    let wanted = asked.with.with.wanted(&asked.with.policy)?;
+    let bench = asked.with.with.bench(1).await?;
+    let mut deciders = deciders(&bench, &fleet, &wanted).await?;
     let ended = replay(&fleet, asked.seed, &mut deciders[0]);
     if console.json() {
         let whole = serde_json::json!({ "seed": asked.seed, "timeline": ended.timeline, "ended": ended });
@@ -146,10 +147,9 @@ async fn play(
     bench: &Workbench,
     asked: &StormOf,
     fleet: &Fleet,
-    policy: &str,
-    settings: Option<&serde_json::Value>,
+    wanted: &Wanted,
 ) -> Result<Card, Failed> {
-    let deciders = deciders(bench, policy, fleet, settings).await?;
+    let deciders = deciders(bench, fleet, wanted).await?;
     let storm = Storm { fleet: fleet.clone(), seed: asked.seed, runs: asked.runs };
     let (begun, visible) = (Instant::now(), std::io::stderr().is_terminal() && !console.json());
     // Blocking is right here: nothing else runs in this process.

@@ -7,8 +7,8 @@ use clap::Args;
 use serde::Serialize;
 use tidegate_simulator::scenario::{Failure, Scenario};
 
+use super::junit;
 use super::simulated::{WithPolicy, deciders, fleet_of};
-use super::{Workbench, junit};
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::text::{Tone, paint};
@@ -73,13 +73,16 @@ pub struct Case {
 /// Plays them in the order of their names.
 pub async fn run(console: &Console, asked: &Test) -> Result<Exit, Failed> {
     let scenarios = read_all(&asked.paths)?;
-    let settings = asked.with.named_settings()?;
-    let bench = Workbench::start(1).await?;
+    let wanted = asked.with.with.wanted(&asked.with.policy)?;
+    let bench = asked.with.with.bench(1).await?;
     let (mut cases, mut codes) = (Vec::new(), BTreeSet::new());
     for scenario in &scenarios {
         console.progress(&format!("{}: {}", scenario.file.display(), scenario.title));
-        let settings = settings.as_ref().or(scenario.settings.as_ref());
-        let mut deciders = deciders(&bench, &asked.with.policy, &scenario.fleet, settings).await?;
+        let mut wanted = wanted.clone();
+        if let (true, Some(settings)) = (wanted.settings.is_null(), &scenario.settings) {
+            wanted.settings = settings.clone();
+        }
+        let mut deciders = deciders(&bench, &scenario.fleet, &wanted).await?;
         let judged = scenario.play(&mut deciders[0]);
         codes.extend(judged.ended.codes);
         let mut failures = judged.failures;

@@ -2,7 +2,9 @@
 //!
 //! Knows neither what it is asked nor what its answers are for.
 
-use tidegate_engine::{Engine, EngineConfig, LimitSettings, PolicySlot, PolicyWorker, RevisionSpec};
+use std::path::Path;
+
+use tidegate_engine::{Engine, EngineConfig, LimitSettings, PolicySlot, PolicyWorker, Refusal, RevisionSpec};
 use tidegate_kernel::contract::Situation;
 
 use crate::cli::failed::Failed;
@@ -30,7 +32,13 @@ pub struct Wanted {
 impl Workbench {
     /// Starts an engine with so many workers: one for each thread that will ask.
     pub async fn start(workers: usize) -> Result<Self, Failed> {
-        let config = EngineConfig { policy_workers: workers, ..EngineConfig::default() };
+        Workbench::start_cached(workers, None).await
+    }
+
+    /// The same, keeping compiled code in a directory: a large component is compiled once.
+    pub async fn start_cached(workers: usize, cache: Option<&Path>) -> Result<Self, Failed> {
+        let config =
+            EngineConfig { policy_workers: workers, cache: cache.map(Path::to_owned), ..EngineConfig::default() };
         let engine = Engine::start(config).await.map_err(|refusal| refused(&refusal, "the engine"))?;
         Ok(Workbench { engine })
     }
@@ -48,11 +56,16 @@ impl Workbench {
             ..RevisionSpec::default()
         };
         let staged = self.engine.stage(spec).await.and_then(PolicySlot::install);
-        staged.map_err(|refusal| refused(&refusal, &plugin))
+        staged.map_err(|refusal| unusable(&refusal, &plugin))
     }
 
     /// One for each thread that asks.
     pub fn workers(&self) -> Vec<PolicyWorker> {
         self.engine.workers()
     }
+}
+
+/// What a slot would say, without the slot: there is none here.
+fn unusable(refusal: &Refusal, plugin: &str) -> Failed {
+    Failed::usage(format!("no host would take this policy: {}", refusal.why)).at(plugin).next(&refusal.next)
 }
