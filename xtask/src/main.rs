@@ -68,6 +68,7 @@ fn demo(arguments: &[String]) -> Result<()> {
 fn test(arguments: &[String]) -> Result<()> {
     setup::guest_target()?;
     setup::debian_packages()?;
+    setup::interpreters();
     let mut all = vec!["test", "--workspace"];
     all.extend(arguments.iter().map(String::as_str));
     cargo(&all)

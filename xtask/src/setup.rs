@@ -18,6 +18,13 @@ struct Need {
 
 const NEEDS: &[Need] = &[Need { program: "knotd", package: "knot" }, Need { program: "initdb", package: "postgresql" }];
 
+/// Without what the policies of a language are not tested, and how to see that it is there. Their builders the tests fetch.
+const INTERPRETERS: [(&str, &[&str], &str); 3] = [
+    ("python3", &["-c", "import ensurepip, venv"], "Python"),
+    ("node", &["--version"], "JavaScript"),
+    ("npm", &["--version"], "JavaScript"),
+];
+
 /// Debian's PostgreSQL makes a cluster of its own while it is installed, unless it finds this.
 const NO_CLUSTER: &str = "mkdir -p /etc/postgresql-common/createcluster.d && \
     echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/tidegate-tests.conf";
@@ -60,6 +67,15 @@ pub(crate) fn debian_packages() -> Result<()> {
     let mut install = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(&missing);
     apt(&install).with_context(|| format!("by hand: {by_hand}"))
+}
+
+/// Says what will not be tested on this machine.
+pub(crate) fn interpreters() {
+    for (program, try_it, language) in INTERPRETERS {
+        if !Command::new(program).args(try_it).output().is_ok_and(|output| output.status.success()) {
+            println!("`{program} {}` fails: the tests of policies in {language} are SKIPPED", try_it.join(" "));
+        }
+    }
 }
 
 fn is_installed(program: &str) -> bool {

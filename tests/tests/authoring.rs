@@ -1,0 +1,170 @@
+//! Writing a policy, from `tidegate policy new` to a decision, in each language; and the examples, as their READMEs say.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use tidegate_tests::binary;
+use tidegate_tests::guests::{Language, Project};
+
+/// What a component that brings its interpreter along needs beyond a slot's defaults; and where it stays compiled.
+const ROOM: [&str; 4] = ["--limit", "memory=64MiB", "--cache", concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled")];
+
+fn tidegate(arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary::tidegate());
+    command.args(["policy"]).args(arguments).args(["--json"]).output().expect("the program was built")
+}
+
+fn document(output: &Output) -> Value {
+    let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}", said());
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said()))
+}
+
+/// What `policy check` finds in a component with its project's own settings.
+fn check(project: &Project, component: &Path) -> Value {
+    let settings = project.dir.join("settings.json");
+    let (component, settings) = (component.to_str().expect("a path"), settings.to_str().expect("a path"));
+    let report = document(&tidegate(&[&["check", component, "--settings", settings], &ROOM[..]].concat()));
+    assert_eq!(report["deterministic"], true, "{report}");
+    report
+}
+
+/// What a new policy says to each of the five situations of `policy check`.
+fn decisions(project: &Project) -> Vec<Value> {
+    let component = project.component().expect("it builds");
+    let report = check(project, &component);
+    let name = project.dir.file_name().expect("it has a name").to_string_lossy();
+    assert_eq!((report["manifest"]["name"].as_str(), &report["world"]), (Some(&*name), &json!("failover")));
+    let situations = report["situations"].as_array().expect("situations");
+    situations.iter().map(|asked| asked["decision"].clone()).collect()
+}
+
+/// The policy that `policy new` writes in Rust, by which the other languages are measured.
+fn in_rust() -> &'static [Value] {
+    static SAID: LazyLock<Vec<Value>> =
+        LazyLock::new(|| decisions(&Project::new(Language::Rust, "night-rust").expect("it is written")));
+    &SAID
+}
+
+#[test]
+fn a_new_policy_in_rust_passes_its_own_tests_and_decides() {
+    Project::new(Language::Rust, "night-rust").and_then(|project| project.test()).expect("its tests pass");
+    let verdicts: Vec<&Value> = in_rust().iter().map(|decision| &decision["verdict"]).collect();
+    assert_eq!(verdicts[1]["fail-over"]["to-site"], "b", "the active site is lost");
+    assert!([0, 2, 3, 4].iter().all(|at| verdicts[*at] == "hold"), "{verdicts:?}");
+}
+
+#[test]
+fn a_new_policy_in_python_passes_its_own_tests_and_decides_as_the_one_in_rust_does() {
+    decides_as_in_rust(Language::Python, "night-python");
+}
+
+#[test]
+fn a_new_policy_in_javascript_passes_its_own_tests_and_decides_as_the_one_in_rust_does() {
+    decides_as_in_rust(Language::JavaScript, "night-javascript");
+}
+
+fn decides_as_in_rust(language: Language, name: &str) {
+    if !language.is_here() {
+        return;
+    }
+    let project = Project::new(language, name).expect("it is written");
+    project.test().expect("its tests pass");
+    assert_eq!(decisions(&project), in_rust());
+}
+
+#[test]
+fn the_example_in_python_goes_where_it_is_cheap() {
+    let Some((project, component)) = example(Language::Python, "policy-python-cheapest-site") else { return };
+    let said = ask(&project, &component, |_| {});
+    assert_eq!(said["decision"]["verdict"]["switch-over"]["to-site"], "b", "{said}");
+    let said = ask(&project, &component, |situation| situation["active-site"] = json!("b"));
+    assert_eq!(said["decision"]["verdict"], "hold", "{said}");
+    let said = ask(&project, &component, |situation| situation["active-site"] = json!("mars"));
+    assert_eq!(said["fault"]["declined"], "there is no site mars", "{said}");
+}
+
+#[test]
+fn the_example_in_javascript_asks_while_somebody_is_there() {
+    /// Wednesday, 25 November 2026, 12:00 UTC.
+    const NOON: u64 = 1_795_608_000_000;
+    const HOUR: u64 = 3_600_000;
+    let Some((project, component)) = example(Language::JavaScript, "policy-javascript-office-hours") else { return };
+    let lost_at = |now: u64| {
+        ask(&project, &component, |situation| {
+            situation["now"] = json!(now);
+            situation["sites"][0]["consensus"]["status"] = json!("unhealthy");
+        })
+    };
+    let said = lost_at(NOON);
+    assert_eq!(said["decision"]["verdict"]["ask"]["options"][0]["to-site"], "b", "{said}");
+    assert_eq!(said["decision"]["verdict"]["ask"]["expires-in"], 600_000, "{said}");
+    let said = lost_at(NOON + 6 * HOUR);
+    assert_eq!(said["decision"]["verdict"]["fail-over"]["to-site"], "b", "{said}");
+    let said = ask(&project, &component, |situation| situation["active-site"] = json!("mars"));
+    assert_eq!(said["fault"]["declined"], "there is no site mars", "{said}");
+}
+
+/// An example that has passed its own tests, and its component; its README shows what it says today.
+fn example(language: Language, name: &str) -> Option<(Project, PathBuf)> {
+    let project = Project::example(language, name);
+    language.is_here().then(|| {
+        project.test().expect("its tests pass");
+        let component = project.component().expect("it builds");
+        readme_shows(&project, &check(&project, &component));
+        (project, component)
+    })
+}
+
+/// Situation by situation; the fuel is another one after each build in Python.
+fn readme_shows(project: &Project, report: &Value) {
+    let readme = std::fs::read_to_string(project.dir.join("README.md")).expect("a README");
+    for asked in report["situations"].as_array().expect("situations") {
+        let (situation, because) = (asked["situation"].as_str().expect("text"), &asked["decision"]["analysis"]);
+        let line = readme.lines().find(|line| line.trim_start().starts_with(situation)).unwrap_or_default();
+        assert_eq!(line.split_whitespace().next_back(), because.as_str(), "{situation}: {line}");
+    }
+}
+
+/// What it says, as `policy eval` prints it, to the example situation with one change.
+fn ask(project: &Project, component: &Path, change: impl FnOnce(&mut Value)) -> Value {
+    let mut situation = document(&tidegate(&["eval", "--example"]));
+    change(&mut situation);
+    let input = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(input.path(), situation.to_string()).expect("it is written");
+    let settings = project.dir.join("settings.json");
+    let paths = [component, input.path(), &settings].map(|path| path.to_str().expect("a path"));
+    let [component, input, settings] = paths;
+    let asked = ["eval", component, "--input", input, "--settings", settings];
+    let output = tidegate(&[&asked[..], &ROOM[..]].concat());
+    serde_json::from_slice(&output.stdout).expect("a document")
+}
+
+#[test]
+fn the_example_in_javascript_is_built_with_what_a_new_policy_is_built_with() {
+    let pins = |project: &str| -> Value {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(project).join("package.json");
+        let package: Value = serde_json::from_slice(&std::fs::read(file).expect("a file")).expect("JSON");
+        package["devDependencies"].clone()
+    };
+    assert_eq!(pins("examples/policy-javascript-office-hours"), pins("sdk/templates/javascript"));
+}
+
+#[test]
+fn settings_are_refused_by_a_policy_in_any_language_as_the_operator_would_see_it() {
+    let cases = [
+        (Language::Python, "policy-python-cheapest-site", r#"{"prices": {"a": "6"}}"#, "/prices/a"),
+        (Language::JavaScript, "policy-javascript-office-hours", r#"{"form": 8}"#, "/form: unknown key"),
+    ];
+    for (language, name, settings, why) in cases {
+        let Some((_, component)) = example(language, name) else { continue };
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), settings).expect("it is written");
+        let (component, settings) = (component.to_str().expect("a path"), file.path().to_str().expect("a path"));
+        let output = tidegate(&[&["check", component, "--settings", settings], &ROOM[..]].concat());
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.code() == Some(2) && told.contains(why), "{name}: {told}");
+    }
+}
