@@ -517,16 +517,12 @@ impl<'a> Simulation<'a> {
     }
 
     fn end(self) -> Ended {
-        let Simulation { world, kernel, script, events, timeline, codes, score, fleet, .. } = self;
-        let mut world = world;
+        let Simulation { mut world, kernel, script, events, timeline, codes, score, fleet, journal, .. } = self;
         score::check_at_the_end(&mut world, &kernel, &fleet);
         let hits: Vec<Hit> = std::mem::take(&mut world.hits).into_vec();
-        score.end(
-            score::Over { world: &world, fleet: &fleet, length: script.length, events },
-            hits,
-            timeline.unwrap_or_default(),
-            codes,
-        )
+        let over = score::Over { world: &world, fleet: &fleet, length: script.length, events };
+        let ended = score.end(over, hits, codes);
+        Ended { timeline: timeline.unwrap_or_default(), journal, ..ended }
     }
 }
 

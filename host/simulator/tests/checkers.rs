@@ -15,7 +15,7 @@ const MINUTE: u64 = 60_000;
 type Night = Vec<(u64, What)>;
 
 fn play(mutants: &[Mutant], night: Night, length: u64) -> Ended {
-    let fleet = three_sites().unwrap();
+    let fleet = three_sites().expect("a sound fleet");
     let mut decider = support::compiled(&fleet, 1).remove(0);
     let happenings = night.into_iter().map(|(at, what)| Happening { at: at * MINUTE, lasts: Some(3 * MINUTE), what });
     let script = Script { happenings: happenings.collect(), length, mutants: mutants.to_vec(), ..Script::default() };

@@ -43,7 +43,7 @@ fn fleet(name: &str) -> Result<Fleet, String> {
 
 fn scenario(name: &str) -> Scenario {
     let path = directory().join(name).with_extension("toml");
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = std::fs::read_to_string(&path).expect("the scenario is there");
     Scenario::parse(&path, &text, &fleet).unwrap_or_else(|found| panic!("{found:#?}"))
 }
 

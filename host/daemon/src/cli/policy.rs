@@ -1,16 +1,19 @@
 //! `tidegate policy`: write, check, test and try a policy before it decides for real. Needs no running host.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 use tidegate_engine::LimitSettings;
+use tidegate_engine::limits::Span;
 
 use crate::cli::Common;
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::plugins::read_settings;
 
+pub mod backtest;
 pub mod bench;
 pub mod check;
 pub mod eval;
@@ -25,6 +28,9 @@ mod workbench;
 
 pub use workbench::{Wanted, Workbench};
 
+/// Much longer than any decision takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What can be done with a policy before it decides for real.
 #[derive(Debug, Subcommand)]
 pub enum Policy {
@@ -36,6 +42,8 @@ pub enum Policy {
     Eval(eval::Eval),
     /// Measure what a decision costs.
     Bench(bench::Bench),
+    /// Have it decide again what a journal says was decided, and show what differs.
+    Backtest(backtest::Backtest),
     /// Play scenarios with it, and say what did not go as it should have.
     Test(test::Test),
     /// Send thousands of random disasters over it, and keep score.
@@ -65,6 +73,7 @@ pub async fn run(common: &Common, console: &Console, policy: Policy) -> Result<E
         Policy::Check(asked) => check::run(console, &asked).await,
         Policy::Eval(asked) => eval::run(console, &asked).await,
         Policy::Bench(asked) => bench::run(console, &asked).await,
+        Policy::Backtest(asked) => backtest::run(console, &asked).await,
         Policy::Test(asked) => test::run(console, &asked).await,
         Policy::Storm(asked) => storm::run(console, common.fleet.as_deref(), &asked).await,
         Policy::Replay(asked) => storm::again(console, common.fleet.as_deref(), &asked).await,
@@ -75,6 +84,14 @@ impl With {
     /// A bench to ask on, with so many workers.
     pub async fn bench(&self, workers: usize) -> Result<Workbench, Failed> {
         Workbench::start_cached(workers, self.cache.as_deref()).await
+    }
+
+    /// The same with all the time that it wants: work is counted, and this machine's time is not what a record or a simulated world
+    /// is about.
+    pub fn generous(&self, plugin: &str) -> Result<Wanted, Failed> {
+        let mut wanted = self.wanted(plugin)?;
+        wanted.limits.wall_clock = wanted.limits.wall_clock.or(Some(Span(PATIENCE)));
+        Ok(wanted)
     }
 
     /// The policy `plugin` with these.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tidegate_kernel::Kernel;
 use tidegate_kernel::contract::{Autonomy, Millis};
 use tidegate_kernel::fleet::{Fleet, Mode, SiteId};
-use tidegate_kernel::record::{Change, Transition};
+use tidegate_kernel::record::{Change, Record, Transition};
 use tidegate_kernel::state::{About, DataMove, Run};
 
 use crate::checkers::{Checker, Hit};
@@ -52,6 +52,9 @@ pub struct Ended {
     /// What happened, if it was kept.
     #[serde(skip)]
     pub timeline: Vec<String>,
+    /// What the host wrote down.
+    #[serde(skip)]
+    pub journal: Vec<Record>,
 }
 
 /// What the clients of a service went without.
@@ -151,7 +154,7 @@ impl Score {
         }
     }
 
-    pub(super) fn end(self, over: Over<'_>, hits: Vec<Hit>, timeline: Vec<String>, codes: BTreeSet<String>) -> Ended {
+    pub(super) fn end(self, over: Over<'_>, hits: Vec<Hit>, codes: BTreeSet<String>) -> Ended {
         let Over { world, fleet, length, events } = over;
         let service = |(at, service): (usize, &tidegate_kernel::fleet::Service)| {
             let clients = &world.clients[at];
@@ -172,7 +175,8 @@ impl Score {
             lost_writes: world.lost().into_iter().map(|(cluster, rows, _)| (cluster, rows)).collect(),
             split_brain: world.split(),
             codes,
-            timeline,
+            timeline: Vec::new(),
+            journal: Vec::new(),
         }
     }
 }

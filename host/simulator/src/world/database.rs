@@ -254,13 +254,13 @@ impl Database {
     /// An asynchronous primary whose lease nobody renewed is stopped by its enforcer.
     fn enforce(&mut self, of: usize, conditions: &Conditions, now: Millis, renewed: &[bool]) -> bool {
         let mut stopped = false;
-        for at in 0..self.servers.len() {
+        for (at, renewed) in renewed.iter().enumerate() {
             let server = &self.servers[at];
             let leased = server.primary && server.up && server.set.as_ref().is_none_or(|set| set.wait_for == 0);
             if !leased || conditions.absent(server.site) || conditions.nodes[of][at].unguarded {
                 continue;
             }
-            if renewed[at] {
+            if *renewed {
                 self.servers[at].lease_until = now + LEASE;
             } else if now >= server.lease_until {
                 let server = &mut self.servers[at];

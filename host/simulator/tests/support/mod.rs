@@ -9,21 +9,21 @@ use tidegate_kernel::fleet::Fleet;
 use tidegate_simulator::Compiled;
 
 pub(crate) fn compiled(fleet: &Fleet, workers: usize) -> Vec<Compiled> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let engine = EngineConfig { policy_workers: workers, ..EngineConfig::default() };
-    let engine = runtime.block_on(Engine::start(engine)).unwrap();
+    let engine = runtime.block_on(Engine::start(engine)).expect("an engine");
     let policies: std::collections::BTreeSet<&String> = fleet.services.iter().map(|service| &service.policy).collect();
     let slots: BTreeMap<String, Arc<PolicySlot>> = policies
         .into_iter()
         .map(|slot| {
-            let bytes = tidegate_plugins::find("failover-quorum").unwrap().bytes.to_vec();
+            let bytes = tidegate_plugins::find("failover-quorum").expect("it is built in").bytes.to_vec();
             let settings = serde_json::json!({});
             // Work is counted; only time, of which this machine may have little, has to be generous.
             let patience = Some(Span(std::time::Duration::from_secs(60)));
             let limits = LimitSettings { wall_clock: patience, ..LimitSettings::default() };
             let spec = RevisionSpec { slot: slot.clone(), bytes, settings, limits, ..RevisionSpec::default() };
-            let staged = runtime.block_on(engine.stage(spec)).unwrap();
-            (slot.clone(), Arc::new(PolicySlot::install(staged).unwrap()))
+            let staged = runtime.block_on(engine.stage(spec)).expect("a policy");
+            (slot.clone(), Arc::new(PolicySlot::install(staged).expect("a slot")))
         })
         .collect();
     engine.workers().into_iter().map(|worker| Compiled::new(worker, slots.clone())).collect()

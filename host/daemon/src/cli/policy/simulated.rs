@@ -5,18 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
-use tidegate_engine::limits::Span;
 use tidegate_kernel::fleet::{self, Fleet};
 use tidegate_simulator::{Compiled, fleets};
 
 use super::{Wanted, With, Workbench};
 use crate::cli::failed::Failed;
-
-/// Work is counted; only time, which is this machine's and not the simulated world's, has to be generous.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What every simulation plays with.
 #[derive(Args, Clone, Debug)]
@@ -39,7 +34,6 @@ pub(super) async fn deciders(bench: &Workbench, fleet: &Fleet, wanted: &Wanted) 
         if wanted.settings.is_null() {
             wanted.settings = fleet.slots.get(name).map(|slot| slot.settings.clone()).unwrap_or_default();
         }
-        wanted.limits.wall_clock = wanted.limits.wall_clock.or(Some(Span(PATIENCE)));
         slots.insert(name.clone(), Arc::new(bench.ready(wanted).await?));
     }
     Ok(bench.workers().into_iter().map(|worker| Compiled::new(worker, slots.clone())).collect())

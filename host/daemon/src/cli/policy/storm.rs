@@ -78,7 +78,7 @@ pub enum Cards {
 /// Plays the storm, once or twice.
 pub async fn run(console: &Console, fleet: Option<&std::path::Path>, asked: &StormOf) -> Result<Exit, Failed> {
     let fleet = fleet_named(fleet)?;
-    let wanted = asked.with.with.wanted(&asked.with.policy)?;
+    let wanted = asked.with.with.generous(&asked.with.policy)?;
     let bench = asked.with.with.bench(threads()).await?;
     let card = play(console, &bench, asked, &fleet, &wanted).await?;
     let cards = match &asked.against {
@@ -102,7 +102,7 @@ pub async fn run(console: &Console, fleet: Option<&std::path::Path>, asked: &Sto
 /// Plays one disaster, and tells what happened.
 pub async fn again(console: &Console, fleet: Option<&std::path::Path>, asked: &Replay) -> Result<Exit, Failed> {
     let fleet = fleet_named(fleet)?;
-    let wanted = asked.with.with.wanted(&asked.with.policy)?;
+    let wanted = asked.with.with.generous(&asked.with.policy)?;
     let bench = asked.with.with.bench(1).await?;
     let mut deciders = deciders(&bench, &fleet, &wanted).await?;
     let ended = replay(&fleet, asked.seed, &mut deciders[0]);
