@@ -32,6 +32,18 @@ const BENCHES: &[Bench] = &[
         about: "events per second in the whole kernel",
     },
     Bench {
+        name: "storm",
+        package: "tidegate-simulator",
+        target: "storm",
+        about: "simulated hours a second, and a storm of 10,000 disasters",
+    },
+    Bench {
+        name: "backtest",
+        package: "tidegate",
+        target: "backtest",
+        about: "100,000 recorded decisions decided again",
+    },
+    Bench {
         name: "probes",
         package: "tidegate",
         target: "probes",

@@ -1,0 +1,109 @@
+//! `policy test`, `policy storm` and `policy replay`, as they are typed.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn tidegate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("policy").args(arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(output)))
+}
+
+fn scenario(directory: &Path, active: &str) -> String {
+    let path = directory.join("night.toml");
+    let text = format!(
+        "title = \"East dies\"\nfleet = \"builtin:three-sites\"\nlength = \"3m\"\n\n[[event]]\nat = \"1m\"\n\
+         break = {{ site-down = \"east\" }}\n\n[[must]]\nby = \"1m30s\"\nservice = \"shop\"\nactive = \"{active}\"\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_scenario_passes_fails_with_its_line_and_is_held_against_its_golden_timeline() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = scenario(directory.path(), "west");
+    let written = tidegate(&["test", &path, "--update"]);
+    assert_eq!(written.status.code(), Some(0), "{}", said(&written));
+    let golden = directory.path().join("night.timeline");
+    let timeline = std::fs::read_to_string(&golden).unwrap();
+    assert!(
+        timeline.contains("everything at east dies") && timeline.contains("shop is failed-over at west"),
+        "{timeline}"
+    );
+    assert_eq!(tidegate(&["test", &path]).status.code(), Some(0));
+
+    std::fs::write(&golden, timeline.replacen("fail-over of shop to west", "fail-over of shop to north", 1)).unwrap();
+    let differs = tidegate(&["test", directory.path().to_str().unwrap()]);
+    assert_eq!(differs.status.code(), Some(1));
+    assert!(said(&differs).contains("was: ") && said(&differs).contains("shop to north"), "{}", said(&differs));
+
+    std::fs::remove_file(&golden).unwrap();
+    let report = directory.path().join("report.xml");
+    let codes = directory.path().join("codes.txt");
+    std::fs::write(&codes, "dead-site\nnever-said\n").unwrap();
+    let path = scenario(directory.path(), "north");
+    let more = ["--junit", report.to_str().unwrap(), "--codes", codes.to_str().unwrap(), "--json"];
+    let failed = tidegate(&[&["test", path.as_str()], &more[..]].concat());
+    assert_eq!(failed.status.code(), Some(1));
+    let told = json(&failed);
+    assert_eq!(told["scenarios"][0]["failures"][0]["line"], 10, "{told}");
+    assert_eq!(told["never-given"], serde_json::json!(["never-said"]), "{told}");
+    let report = std::fs::read_to_string(&report).unwrap();
+    assert!(report.contains("failures=\"1\"") && report.contains("<failure>it did not come to this"), "{report}");
+}
+
+#[test]
+fn a_scenario_that_cannot_be_read_plays_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = scenario(directory.path(), "wset");
+    let refused = tidegate(&["test", &path]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = said(&refused);
+    assert!(told.contains("night.toml:12:") && told.contains("did you mean `west`?"), "{told}");
+    assert!(told.contains("no scenario was played"), "{told}");
+}
+
+#[test]
+fn a_storm_keeps_score_and_each_disaster_can_be_played_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = directory.path().join("storm.html");
+    let storm = ["storm", "--runs", "3", "--seed", "6", "--json"];
+    let against = ["--against", "builtin:failover-quorum", "--html", page.to_str().unwrap()];
+    let both = json(&tidegate(&[&storm[..], &against[..]].concat()));
+    let mut cards = [both["policy"].clone(), both["against"].clone()];
+    for card in &mut cards {
+        for key in [
+            "runs",
+            "sim-hours",
+            "wall-s",
+            "checker-hits",
+            "false-moves",
+            "missed-moves",
+            "lost-writes",
+            "split-brain-s",
+        ] {
+            assert!(card[key].is_number(), "{key} of {card}");
+        }
+        assert!(card["rto-s"]["p99"].is_number() && card["downtime-s"]["p50"].is_number(), "{card}");
+        card["wall-s"] = Value::Null;
+    }
+    assert_eq!(cards[0], cards[1], "the same policy through the same disasters");
+    assert_eq!(cards[0]["runs"], 3);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<svg") && page.contains("3 disasters from seed 6"), "{page}");
+
+    let again = tidegate(&["replay", "--seed", "7"]);
+    assert!(said(&again).contains("node east of orders dies"), "{}", said(&again));
+    assert_eq!(again.stdout, tidegate(&["replay", "--seed", "7"]).stdout);
+}
