@@ -316,7 +316,8 @@ impl Host {
         let cases: Vec<_> = self.situations(slot).await?.into_iter().take(CASES_MAX).collect();
         let swapped = match (change, wanted) {
             ("load", Some(wanted)) => return self.slots.load(&live, slot, wanted, cases).await,
-            ("load", None) => bail!("there is nothing to load: the request has no body"),
+            ("shadow", Some(wanted)) => return self.slots.shadow(&live, slot, wanted, cases).await,
+            ("load" | "shadow", None) => bail!("there is nothing to load: the request has no body"),
             ("rollback", _) => self.slots.rollback(slot).await?,
             (_, wanted) => self.slots.swap(&live, slot, wanted, cases).await?,
         };
@@ -324,7 +325,25 @@ impl Host {
         self.core.tell(swapped).await?;
         // The answer comes after all that was told before it.
         self.core.look(|_, _| ()).await?;
+        if change != "load" {
+            // Whatever was a shadow has been promoted, or is held against something that no longer runs.
+            self.slots.end_shadow(slot)?;
+        }
         tracing::info!(by, slot, change, "plugin changed");
+        Ok(())
+    }
+
+    /// Puts the revision before back in the place of one that was stopped again and again, and tells people.
+    pub(crate) async fn demote(&self, slot: &str, what: &str) -> anyhow::Result<()> {
+        self.change_plugin("tidegate itself", slot, "rollback", None).await?;
+        let runs = self.plugin(slot).map_or_else(String::new, |view| view.revision.digest);
+        let text = format!(
+            "{what} crashed or ran into a limit three times in a row and was put out of service; {runs} decides again. Look at \
+             its log, and load it again with `tidegate plugin load {slot}` once it is mended"
+        );
+        tracing::error!(slot, "{text}");
+        self.metrics().count(metrics::DEMOTIONS, &[slot]);
+        self.core.tell(Event::PluginFault { slot: slot.to_owned(), text }).await?;
         Ok(())
     }
 

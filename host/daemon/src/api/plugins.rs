@@ -8,10 +8,12 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use tidegate_engine::Refusal;
 
-use super::answer::{Answer, Told, document};
+use tidegate_kernel::event::Refused;
+
+use super::answer::{Answer, Told, document, refused};
 use super::routes::{Question, bad_request};
 use crate::host::Host;
-use crate::host::slots::{Change, Component};
+use crate::host::slots::{Change, Component, Requirement};
 
 /// Carries the settings of a component that is sent as its bytes.
 const SETTINGS: &str = "tidegate-settings";
@@ -21,6 +23,13 @@ const SETTINGS: &str = "tidegate-settings";
 struct Candidate {
     plugin: String,
     settings: Option<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Promotion {
+    #[serde(default)]
+    require: String,
 }
 
 #[derive(Deserialize)]
@@ -35,7 +44,10 @@ pub(super) async fn answer(host: &Arc<Host>, path: &[&str], question: &Question)
         ("GET", []) => document(&host.plugins()),
         ("GET", [slot]) => show(host, slot),
         ("POST", [slot, "exercise"]) => exercise(host, slot, question).await,
-        ("POST", [slot, change @ ("load" | "swap" | "rollback")]) => {
+        ("GET", [slot, "diff"]) => diff(host, slot),
+        ("POST", [slot, "unshadow"]) => unshadow(host, slot, question),
+        ("POST", [slot, "promote"]) => promote(host, slot, question).await,
+        ("POST", [slot, change @ ("load" | "shadow" | "swap" | "rollback")]) => {
             host.slots().view(slot).ok_or_else(|| no_slot(slot))?;
             tracing::info!(by = question.caller.name, slot, change, "plugin change ordered");
             // Goes on to its end also when whoever asked hangs up: a swap is whole or not at all.
@@ -60,6 +72,47 @@ async fn exercise(host: &Arc<Host>, slot: &str, question: &Question) -> Answer {
     tracing::info!(by = question.caller.name, slot, wanted.decisions, "exercise ordered");
     let exercised = host.exercise(slot, wanted.decisions).await;
     document(&exercised.map_err(|error| Told::failed(&error, slot))?)
+}
+
+/// What a shadow showed so far.
+fn diff(host: &Host, slot: &str) -> Answer {
+    host.slots().view(slot).ok_or_else(|| no_slot(slot))?;
+    document(&host.slots().tally(slot).ok_or_else(|| no_shadow(slot))?)
+}
+
+fn unshadow(host: &Host, slot: &str, question: &Question) -> Answer {
+    host.slots().view(slot).ok_or_else(|| no_slot(slot))?;
+    let ended = host.slots().end_shadow(slot).map_err(|error| Told::failed(&error, slot))?;
+    if !ended {
+        return Err(no_shadow(slot));
+    }
+    tracing::info!(by = question.caller.name, slot, "shadow ended");
+    show(host, slot)
+}
+
+/// A shadow that showed what is asked of it takes the active revision's place, as a swap does.
+async fn promote(host: &Arc<Host>, slot: &str, question: &Question) -> Answer {
+    host.slots().view(slot).ok_or_else(|| no_slot(slot))?;
+    let wanted: Promotion = question.json()?;
+    let tally = host.slots().tally(slot).ok_or_else(|| no_shadow(slot))?;
+    let requirement: Requirement =
+        wanted.require.parse().map_err(|wrong: String| bad_request(wrong, "require", "correct it and ask again"))?;
+    let reasons = requirement.unmet(&tally);
+    if !reasons.is_empty() {
+        return refused(&Refused { by_guard: true, reasons });
+    }
+    let (owner, name, by) = (host.clone(), slot.to_owned(), question.caller.name.clone());
+    let work = tokio::spawn(async move { owner.change_plugin(&by, &name, "swap", None).await });
+    match work.await {
+        Ok(Ok(())) => show(host, slot),
+        Ok(Err(error)) => Err(not_taken(slot, &error)),
+        Err(error) => Err(Told::failed(&error.into(), slot)),
+    }
+}
+
+fn no_shadow(slot: &str) -> Told {
+    let next = format!("begin one with `tidegate plugin shadow {slot} FILE`");
+    Told::new(StatusCode::NOT_FOUND, format!("nothing decides beside the active revision of slot {slot}"), slot, next)
 }
 
 fn show(host: &Host, slot: &str) -> Answer {

@@ -1,5 +1,7 @@
 //! `tidegate plugin`: what is in the slots, what a file is, and how one takes another's place.
 
+mod shadow;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +36,12 @@ pub enum Plugin {
     Swap(Swap),
     /// Put the revision before in the active one's place.
     Rollback(Rollback),
+    /// Have a candidate decide beside the active policy, and nothing come of it.
+    Shadow(shadow::ShadowOf),
+    /// Show on what a shadow and the active policy do not agree.
+    Diff(shadow::Diff),
+    /// Put a shadow in the active policy's place, if it showed what is asked of it.
+    Promote(shadow::Promote),
     /// Have a policy decide the situations of the moment over and over, count, and change nothing.
     Exercise(Exercise),
 }
@@ -141,6 +149,20 @@ pub struct Slot {
     pub candidate: Option<Candidate>,
     /// A probe's revision that has not reached every failure domain.
     pub rollout: Option<Rollout>,
+    /// A candidate that decides beside it.
+    #[serde(default)]
+    pub shadow: Option<Beside>,
+}
+
+/// A shadow, in short.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Beside {
+    /// Of the component.
+    pub digest: String,
+    /// Questions that both answered.
+    pub decisions: u64,
+    /// The part of them with another verdict.
+    pub divergence: f64,
 }
 
 /// How far a probe's revision has come.
@@ -195,6 +217,9 @@ pub async fn run(common: &Common, console: &Console, asked: Plugin) -> Result<Ex
             change(common, console, &slot, "swap", plugin.as_deref(), settings.as_deref()).await
         }
         Plugin::Rollback(Rollback { slot }) => change(common, console, &slot, "rollback", None, None).await,
+        Plugin::Shadow(asked) => shadow::shadow(common, console, &asked).await,
+        Plugin::Diff(asked) => shadow::diff(common, console, &asked).await,
+        Plugin::Promote(asked) => shadow::promote(common, console, &asked).await,
         Plugin::Exercise(asked) => exercise(common, console, &asked).await,
     }
 }
@@ -371,6 +396,7 @@ fn one_slot(slot: &Slot) -> String {
         slot.candidate.iter().map(|next| ("loaded", format!("{} {}, {}", next.name, next.version, next.digest))),
     );
     lines.extend(slot.rollout.iter().flat_map(rollout_lines));
+    lines.extend(slot.shadow.iter().map(|beside| ("shadow", format!("{}, {}", beside.digest, beside_note(beside)))));
     if slot.swapped {
         lines.push((
             "differs",
@@ -390,7 +416,12 @@ fn notes(slot: &Slot) -> (String, Tone) {
     }
     notes.extend(slot.candidate.iter().map(|next| format!("{} {} is loaded beside it", next.name, next.version)));
     notes.extend(slot.rollout.iter().map(rollout_note));
+    notes.extend(slot.shadow.iter().map(|beside| format!("has a shadow: {}", beside_note(beside))));
     (notes.join("; "), Tone::Warning)
+}
+
+fn beside_note(beside: &Beside) -> String {
+    format!("{} decisions, {:.4} of them different", beside.decisions, beside.divergence)
 }
 
 fn rollout_note(rollout: &Rollout) -> String {

@@ -207,6 +207,15 @@ async fn decide(
     let answer = host.slots().decide(&slot, told.0, told.1).await;
     host.metrics().took(metrics::DECISION_SECONDS, &[&slot], begun.elapsed());
     count_decision(&host, &slot, &answer);
+    if let Some(what) = host.slots().to_demote(&slot) {
+        let (host, slot) = (host.clone(), slot.clone());
+        // Not in the way of this answer, which no longer counts once the other one runs.
+        tokio::spawn(async move {
+            if let Err(error) = host.demote(&slot, &what).await {
+                tracing::error!(slot, "{what} cannot be put out of service: {error:#}");
+            }
+        });
+    }
     of_service(name, move |service| Event::Decided { ticket, service, answer: Box::new(answer) })
 }
 

@@ -2,17 +2,17 @@
 //!
 //! Knows which slot holds what and what the fleet file says of it; what an answer means is for others to say.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use tidegate_engine::grants::BoxFuture;
 use tidegate_engine::{
-    CommandRun, CommandRunner, Engine, EngineConfig, Outside, PolicySlot, ProviderSlot, Question, RevisionSpec,
-    SecretSource, Staged,
+    CommandRun, CommandRunner, Decided, Engine, EngineConfig, Outside, PolicyFault, PolicySlot, ProviderSlot, Question,
+    RevisionSpec, SecretSource, Staged,
 };
 use tidegate_kernel::contract::{Call, Done, Failure, Finding, Message, Output, Route, Situation};
 use tidegate_kernel::event::{Answered, Event, Revision};
@@ -25,19 +25,25 @@ use crate::agents::protocol::{Order, SlotPlan};
 use crate::agents::{Agents, Installation, draw};
 use crate::prober::{Looker, Looking};
 use crate::tls;
+use shadow::Shadow;
 use spec::Wanted;
 
 mod exercise;
 mod replication;
+mod shadow;
 mod spec;
 mod view;
 
 pub use exercise::Exercised;
+pub use shadow::{Requirement, Tally};
 pub use spec::grants;
-pub use view::{CandidateView, PluginView};
+pub use view::{CandidateView, PluginView, ShadowView};
 
 /// Policy workers unless the command line says otherwise: more than this help nobody's failover.
 const WORKERS_MAX: usize = 2;
+
+/// A policy that is stopped so often in a row goes back to the one before it.
+const STOPS_MAX: u32 = 3;
 
 /// All slots of a host.
 pub struct Slots {
@@ -60,6 +66,12 @@ struct Held {
     acknowledged: AtomicU64,
     /// From the order of the last change to its acknowledgement, in microseconds; 0 = none yet.
     changed_in_us: AtomicU64,
+    /// A candidate that decides beside the active revision.
+    shadow: ArcSwapOption<Shadow>,
+    /// Of the active revision: its number, and how often in a row it was stopped.
+    stopped: Mutex<(u64, u32)>,
+    /// Digests of what was put out of service for that: nothing goes back to them by itself.
+    demoted: Mutex<BTreeSet<String>>,
 }
 
 enum Kind {
@@ -240,12 +252,64 @@ impl Slots {
         let Kind::Policy(policy) = &held.kind else { return unanswered(format!("slot {slot} holds no policy")) };
         // The kernel has already left out a memo of another format.
         let memo_format = policy.revision().manifest.memo_format.clone();
-        let question = Question { situation, memo_format, picture };
-        let decided = policy.decide(Arc::new(question)).await;
+        let question = Arc::new(Question { situation, memo_format, picture });
+        let decided = policy.decide(question.clone()).await;
         for line in &decided.log {
             tracing::debug!(slot, digest = decided.digest, "the policy says: {}", line.text);
         }
-        policy.answered(decided)
+        held.note_stops(&decided);
+        let answered = policy.answered(decided);
+        if let Some(shadow) = held.shadow.load_full() {
+            shadow.offer(question, &answered);
+        }
+        answered
+    }
+
+    /// Has a candidate decide beside the active policy; it is loaded as well, so that it can be promoted.
+    pub(crate) async fn shadow(
+        &self,
+        live: &Live,
+        name: &str,
+        change: Change,
+        cases: Vec<Situation>,
+    ) -> anyhow::Result<()> {
+        let held = self.known(name)?;
+        anyhow::ensure!(
+            matches!(held.kind, Kind::Policy(_)),
+            "slot {name} holds a provider, and only policies have shadows"
+        );
+        let (wanted, staged) = self.stage(live, name, &held, change, cases).await?;
+        let spec = wanted.spec(name)?;
+        let shadow = Shadow::start(spec, held.revision().number, EngineConfig::default()).await?;
+        held.notes().candidate = Some((wanted, staged));
+        held.shadow.store(Some(Arc::new(shadow)));
+        Ok(())
+    }
+
+    /// Ends a shadow; false = there was none. What was loaded with it stays loaded.
+    pub(crate) fn end_shadow(&self, name: &str) -> anyhow::Result<bool> {
+        Ok(self.known(name)?.shadow.swap(None).is_some())
+    }
+
+    /// What a slot's shadow showed so far; none = there is none.
+    pub fn tally(&self, name: &str) -> Option<Tally> {
+        Some(self.held(name)?.shadow.load_full()?.tally())
+    }
+
+    /// A policy that was stopped three times in a row, if there is another to go back to: why it was stopped last, told once.
+    pub(crate) fn to_demote(&self, name: &str) -> Option<String> {
+        let held = self.held(name)?;
+        let mut stopped = held.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if stopped.1 < STOPS_MAX {
+            return None;
+        }
+        stopped.1 = 0;
+        let revision = held.revision();
+        let mut demoted = held.demoted.lock().unwrap_or_else(PoisonError::into_inner);
+        let can_go_back = held.notes().previous.as_ref().is_some_and(|previous| !demoted.contains(&previous.digest));
+        demoted.insert(revision.digest.clone());
+        let what = format!("{} {} ({})", revision.name, revision.version, revision.digest);
+        can_go_back.then_some(what)
     }
 
     /// Makes a name lead somewhere, and tells where it leads afterwards.
@@ -413,7 +477,15 @@ impl Held {
             false => Kind::Provider(ProviderSlot::install(staged)?),
         };
         let notes = Notes { declared: wanted.clone(), current: wanted, previous: None, candidate: None };
-        Ok(Held { kind, notes: Mutex::new(notes), acknowledged: AtomicU64::new(0), changed_in_us: AtomicU64::new(0) })
+        Ok(Held {
+            kind,
+            notes: Mutex::new(notes),
+            acknowledged: AtomicU64::new(0),
+            changed_in_us: AtomicU64::new(0),
+            shadow: ArcSwapOption::empty(),
+            stopped: Mutex::default(),
+            demoted: Mutex::default(),
+        })
     }
 
     async fn swap(&self, staged: Staged) -> anyhow::Result<()> {
@@ -423,6 +495,16 @@ impl Held {
         };
         self.acknowledged.store(self.revision().number, Ordering::Release);
         Ok(())
+    }
+
+    /// Counts how often in a row the active revision crashed or ran into a limit.
+    fn note_stops(&self, decided: &Decided) {
+        use PolicyFault::{Limit, NotForPolicies, OutOfFuel, TooLate, Trapped};
+        let was_stopped =
+            matches!(decided.result, Err(Trapped(_) | OutOfFuel(_) | TooLate(_) | Limit(_) | NotForPolicies(_)));
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = if stopped.0 == decided.revision { stopped.1 } else { 0 };
+        *stopped = (decided.revision, if was_stopped { before + 1 } else { 0 });
     }
 
     fn provider(&self) -> Result<&ProviderSlot, Failure> {

@@ -62,6 +62,7 @@ impl Policy for Hostile {
             "memory" => hoard(),
             "stack" => decision.analysis = dig(1).to_string(),
             "panic" => panic!("on purpose"),
+            "panic-when-lost" if is_lost(&situation) => panic!("just when it is needed"),
             "sleep" => std::thread::sleep(std::time::Duration::from_secs(3_600)),
             "host-calls" => loop {
                 black_box(health::agreed("x", "y"));
@@ -99,6 +100,12 @@ impl Policy for Hostile {
 /// `{"do":"loop"}` → `loop`
 fn word(settings: &str) -> &str {
     settings.split('"').nth(3).unwrap_or_default()
+}
+
+/// The active site is found to be down.
+fn is_lost(situation: &Situation) -> bool {
+    let active = situation.sites.iter().find(|view| view.site == situation.active_site);
+    active.is_some_and(|view| matches!(view.consensus.status, health::Status::Unhealthy))
 }
 
 fn hold(analysis: &str) -> Decision {

@@ -40,6 +40,20 @@ pub struct PluginView {
     pub health: Option<ProviderHealth>,
     /// A probe's revision that has not reached every failure domain.
     pub rollout: Option<RolloutView>,
+    /// A candidate that decides beside it.
+    pub shadow: Option<ShadowView>,
+}
+
+/// A shadow, in short; `diff` has the rest.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ShadowView {
+    /// Of the component.
+    pub digest: String,
+    /// Questions that both answered.
+    pub decisions: u64,
+    /// The part of them with another verdict.
+    pub divergence: f64,
 }
 
 /// What a swap would put into service.
@@ -99,6 +113,10 @@ fn view(name: &str, held: &Held) -> PluginView {
         health,
         // The agents know it.
         rollout: None,
+        shadow: held.shadow.load_full().map(|shadow| {
+            let tally = shadow.tally();
+            ShadowView { digest: tally.digest, decisions: tally.decisions, divergence: tally.divergence }
+        }),
     }
 }
 

@@ -1,0 +1,155 @@
+//! A candidate beside the active policy of a real host: compared, promoted, and put back when it turns out to be no good.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+#[path = "support/stage.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each test file uses its own part of the stage")]
+mod stage;
+
+use std::net::Ipv4Addr;
+
+use serde_json::{Value, json};
+use stage::*;
+
+const SLOT: &str = "/v1/plugins/failover%2Fdefault";
+
+/// A host with one service, its two sites, and what has to live as long as they.
+struct Scene {
+    stage: Stage,
+    host: Host,
+    left: tokio::task::JoinHandle<()>,
+    _right: tokio::task::JoinHandle<()>,
+    _dns: tidegate_nameserver::Running,
+}
+
+impl Scene {
+    async fn start() -> Scene {
+        let (left, left_alive) = service(Ipv4Addr::new(127, 0, 0, 1)).await;
+        let (right, right_alive) = service(Ipv4Addr::new(127, 0, 0, 2)).await;
+        let dns = nameserver().await;
+        let stage = Stage::new(|directory| fleet(directory, left, right, dns.local_addr()));
+        let host = stage.start().await;
+        Scene { stage, host, left: left_alive, _right: right_alive, _dns: dns }
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.stage.client.get(&format!("{SLOT}{path}")).await.unwrap()
+    }
+
+    async fn typed(&self, arguments: &[&str]) -> std::process::Output {
+        let host = format!("unix:{}", self.stage.directory.path().join("host.sock").display());
+        let all = [&["plugin"], arguments, &["--host", &host]].concat();
+        tidegate(self.stage.directory.path(), &all).await
+    }
+
+    /// Each change of a pause has the policies asked anew.
+    async fn stir(&self) {
+        let pause = json!({ "command": "pause", "service": "shop", "reason": "to stir" });
+        let _: Value = self.stage.client.post("/v1/orders", &pause).await.unwrap();
+        let resume = json!({ "command": "resume", "service": "shop" });
+        let _: Value = self.stage.client.post("/v1/orders", &resume).await.unwrap();
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.stage.directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadow_is_compared_and_takes_over_only_if_it_showed_what_is_required() {
+    let scene = Scene::start().await;
+    let before = scene.get("").await;
+    let none = scene.typed(&["diff", "failover/default"]).await;
+    assert!(said(&none).contains("nothing decides beside the active revision"), "{}", said(&none));
+    let provider = scene.typed(&["shadow", "dns/primary", "builtin:dns-rfc2136"]).await;
+    assert!(said(&provider).contains("only policies have shadows"), "{}", said(&provider));
+
+    // It waits for ten minutes where the active one moves at once.
+    let patient = scene.file("patient.json", br#"{ "unhealthy-for": "10m" }"#);
+    let begun = scene.typed(&["shadow", "failover/default", "builtin:failover-quorum", "--settings", &patient]).await;
+    assert!(begun.status.success(), "{}", said(&begun));
+    let beside = || async {
+        scene.stir().await;
+        scene.get("/diff").await["decisions"].as_u64() > Some(2)
+    };
+    until("it has decided beside the other", beside).await;
+    assert_eq!(scene.get("/diff").await["different"], 0);
+    until("the other site is seen well", || async {
+        let shop: Value = scene.stage.client.get("/v1/services/shop").await.unwrap();
+        shop["movable"] == json!({ "yes": "right" })
+    })
+    .await;
+    scene.left.abort();
+    let moves = |found: &&Value| found["active"]["verdict"].as_str().unwrap().starts_with("fail over to right");
+    until("they do not agree", || async {
+        scene.get("/diff").await["differences"].as_array().unwrap().iter().any(|found| moves(&found))
+    })
+    .await;
+    let tally = scene.get("/diff").await;
+    let difference = tally["differences"].as_array().unwrap().iter().find(moves).unwrap();
+    assert_eq!(difference["shadow"]["verdict"], "hold", "{tally}");
+    assert!(!difference["shadow"]["reasons"].as_array().unwrap().is_empty(), "{tally}");
+    let page = said(&scene.typed(&["diff", "failover/default"]).await);
+    assert!(page.contains("active: fail over to right") && page.contains("shadow: hold"), "{page}");
+
+    let many = scene.typed(&["promote", "failover/default", "--require", "divergence<=0,decisions>=1"]).await;
+    assert_eq!(many.status.code(), Some(3), "{}", said(&many));
+    assert!(said(&many).contains("verdicts differ"), "{}", said(&many));
+    let wrong = scene.typed(&["promote", "failover/default", "--require", "luck>=1"]).await;
+    assert!(!wrong.status.success() && said(&wrong).contains("decisions>=N"), "{}", said(&wrong));
+    assert_eq!(scene.get("").await["revision"], before["revision"]);
+
+    let promoted = scene.typed(&["promote", "failover/default", "--require", "decisions>=1"]).await;
+    assert!(promoted.status.success(), "{}", said(&promoted));
+    let after = scene.get("").await;
+    assert_eq!(after["settings"]["unhealthy-for"], "10m", "{after}");
+    assert_eq!(after["shadow"], Value::Null);
+    assert!(scene.typed(&["rollback", "failover/default"]).await.status.success());
+    assert_eq!(scene.get("").await["revision"]["settings"], before["revision"]["settings"]);
+    scene.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shadow_that_misbehaves_costs_the_active_policy_nothing() {
+    let scene = Scene::start().await;
+    let hostile = scene.file("hostile.wasm", tidegate_plugins::examples::policy_hostile());
+    assert!(scene.typed(&["shadow", "failover/default", &hostile]).await.status.success());
+    let stirred = || async {
+        scene.stir().await;
+        scene.get("/diff").await["faults"].as_u64() > Some(2)
+    };
+    until("it has misbehaved", stirred).await;
+    let decided: Value =
+        scene.stage.client.post(&format!("{SLOT}/exercise"), &json!({ "decisions": 500 })).await.unwrap();
+    assert_eq!((&decided["decisions"], &decided["dropped"]), (&json!(500), &json!(0)), "{decided}");
+    let shop: Value = scene.stage.client.get("/v1/services/shop").await.unwrap();
+    assert_eq!(shop["active-site"], "left", "{shop}");
+    assert!(!scene.stage.journal().await.contains("plugin-fault"), "what a shadow does is nobody's alarm");
+    let ended = scene.typed(&["shadow", "failover/default", "--end"]).await;
+    assert!(ended.status.success(), "{}", said(&ended));
+    assert_eq!(scene.get("").await["shadow"], Value::Null);
+    scene.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_is_stopped_again_and_again_goes_back_to_the_one_before() {
+    let scene = Scene::start().await;
+    let before = scene.get("").await["revision"]["digest"].clone();
+    let guest = scene.file("guest.wasm", tidegate_test_guests::hostile_policy());
+    let settings = scene.file("settings.json", br#"{ "do": "panic-when-lost" }"#);
+    let swapped = scene.typed(&["swap", "failover/default", &guest, "--settings", &settings]).await;
+    assert!(swapped.status.success(), "{}", said(&swapped));
+    scene.left.abort();
+    let demoted = || async { scene.get("").await["revision"]["digest"] == before };
+    until("it is put out of service", demoted).await;
+    until("people are told", || async { scene.stage.journal().await.contains("three times in a row") }).await;
+    let moved = || async {
+        let shop: Value = scene.stage.client.get("/v1/services/shop").await.unwrap();
+        shop["active-site"] == "right"
+    };
+    until("the one before does what has to be done", moved).await;
+    assert_eq!(scene.stage.journal().await.matches(r#""cause":{"swapped""#).count(), 2, "there and back, and no more");
+    scene.host.stop().await;
+}
