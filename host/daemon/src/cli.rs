@@ -12,7 +12,7 @@ use tidegate_kernel::event::Command as Order;
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
-use crate::enforcer;
+use crate::{allocator, enforcer};
 
 pub mod channels;
 pub mod check;
@@ -251,6 +251,10 @@ pub struct Completions {
 /// The whole program, from the command line to the exit code.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::Run(Run { runs: None, .. }) | Command::Agent(_)) {
+        // Whoever stays should be small; whoever computes and ends, fast.
+        allocator::share_memory_between_threads();
+    }
     let console = Console::new(arguments.common.json, arguments.common.color.into());
     let arguments = match run_alone(arguments, &console) {
         Ok(ended) => return ended.unwrap_or_else(|failed| failed_with(&failed, &console)),

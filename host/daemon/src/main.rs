@@ -3,6 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tidegate::allocator::share_memory_between_threads();
     tidegate::cli::main()
 }

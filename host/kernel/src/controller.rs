@@ -4,7 +4,7 @@
 //! counts for nothing, nor does one that looked up what its picture lacked: the policy is asked again. A policy that fails holds, with an alarm, and is asked again soon with an
 //! empty memo.
 
-use crate::contract::{self, Decision, Millis, Status, Verdict};
+use crate::contract::{self, Decision, Millis, Situation, Status, Verdict};
 use crate::desk::{Asked, Timer, Turn, TurnedBad};
 use crate::event::{Answered, Effect, Moment, Revision, Ticket};
 use crate::fleet::{ServiceId, SiteId, VantageId};
@@ -195,12 +195,10 @@ impl Kernel {
         if !self.desk.revisions.contains_key(slot) {
             self.desk.revisions.insert(slot.clone(), answer.revision.clone());
         }
-        let hash = content_hash(&asked.situation);
-        let same = self.weigh_answer(&mut turn, id, &answer, &hash);
-        if same {
+        let Some(hash) = self.weigh_answer(&mut turn, id, &answer, &asked.situation) else {
             self.desk.service(id).uncounted += 1;
             return turn.finish(|| Cause::Due("as before".into()), effects);
-        }
+        };
         let record = self.decision_record(id, *answer, asked, hash);
         turn.finish_recorded(Cause::Decided(Box::new(record)), effects);
     }
@@ -216,8 +214,14 @@ impl Kernel {
         self.desk.revisions.get(slot).is_none_or(|active| active == revision)
     }
 
-    /// Returns whether the answer, and what was made of it, is the same as last time.
-    fn weigh_answer(&mut self, turn: &mut Turn, id: ServiceId, answer: &Answered, hash: &str) -> bool {
+    /// None if the answer, and what was made of it, is the same as last time; else the situation's hash, as it was noted.
+    fn weigh_answer(
+        &mut self,
+        turn: &mut Turn,
+        id: ServiceId,
+        answer: &Answered,
+        situation: &Situation,
+    ) -> Option<String> {
         let (decision, fault) = match &answer.result {
             Ok(decision) => (decision.clone(), None),
             Err(fault) => (no_decision(), Some(fault.clone())),
@@ -239,13 +243,20 @@ impl Kernel {
             would_change_if: decision.would_change_if,
             ruling,
             fault,
-            situation: hash.to_owned(),
+            situation: String::new(),
             repeated: 0,
         };
-        self.note_decision(turn, id, last, decision.memo)
+        self.note_decision(turn, id, last, decision.memo, situation)
     }
 
-    fn note_decision(&mut self, turn: &mut Turn, id: ServiceId, last: LastDecision, memo: String) -> bool {
+    fn note_decision(
+        &mut self,
+        turn: &mut Turn,
+        id: ServiceId,
+        mut last: LastDecision,
+        memo: String,
+        situation: &Situation,
+    ) -> Option<String> {
         let service = self.fleet.services[id.at()].name.clone();
         let known = self.service_state(id).and_then(|known| known.last.as_ref());
         let slot = self.fleet.services[id.at()].policy.clone();
@@ -256,8 +267,11 @@ impl Kernel {
             text: memo.chars().scan(0, fits).collect(),
         });
         if same && self.service_state(id).is_some_and(|known| known.memo == memo) {
-            return true;
+            return None;
         }
+        // Only now: most answers are as before, and the hash costs more than all the rest.
+        let hash = content_hash(situation);
+        last.situation.clone_from(&hash);
         let before = known.map(|known| (known.analysis.clone(), known.alarm));
         if last.fault.is_some() && !same {
             self.tell_fault(turn, id, &last);
@@ -267,7 +281,7 @@ impl Kernel {
         }
         self.count_holds(turn, id);
         self.set(turn, rules::DECISION, Change::Decision { service, last: Box::new(last), memo });
-        false
+        Some(hash)
     }
 
     /// The decisions equal to the recorded one reach the journal together with the next different one.

@@ -49,6 +49,8 @@ pub(crate) struct World {
     /// When something last became different.
     pub(crate) changed: Millis,
     looks: u64,
+    /// When a resolver next learns something: until then who is served stays as it is.
+    caches_change: Option<Millis>,
     pub(crate) hits: Hits,
     mutants: Vec<Mutant>,
 }
@@ -77,6 +79,7 @@ impl World {
             host_lives: true,
             changed: 0,
             looks: 0,
+            caches_change: None,
             hits: Hits::default(),
             mutants: Vec::new(),
             fleet: fleet.clone(),
@@ -94,14 +97,18 @@ impl World {
         }
         self.now = now;
         self.clients.iter_mut().for_each(|clients| clients.pass(length));
+        let mut others_served = self.caches_change.is_some_and(|due| due <= now);
         for at in 0..self.databases.len() {
             let renewed = self.renewed(at);
             if self.databases[at].advance(at, &self.conditions, now, &renewed) {
                 self.changed = now;
+                others_served = true;
             }
         }
         self.check_split();
-        self.serve();
+        if others_served {
+            self.serve();
+        }
     }
 
     /// When something changes by itself, at the latest.
@@ -109,8 +116,7 @@ impl World {
         let lease =
             |(at, database): (usize, &Database)| database.next_lease_end(at, &self.conditions, &self.renewed(at));
         let leases = self.databases.iter().enumerate().filter_map(lease).min();
-        let caches = self.names.next_change(self.now);
-        [leases, caches].into_iter().flatten().min().map(|due| due.max(self.now + 1))
+        [leases, self.caches_change].into_iter().flatten().min().map(|due| due.max(self.now + 1))
     }
 
     /// Something breaks.
@@ -134,6 +140,8 @@ impl World {
     }
 
     fn reconsider(&mut self) {
+        // Resolvers have asked again until now, whether or not anybody looked.
+        self.serve();
         let conditions = Conditions::of(&self.fleet, self.broken.iter().map(|(_, fault)| fault));
         let before = std::mem::replace(&mut self.conditions, conditions);
         for (at, database) in self.databases.iter_mut().enumerate() {
@@ -266,6 +274,7 @@ impl World {
             let served = served.sum::<f64>() / RESOLVERS as f64;
             self.clients[service].serve(served, self.now);
         }
+        self.caches_change = self.names.next_change(servers_answer, self.now);
     }
 
     fn part_served(&self, service: usize, endpoints: &[Endpoint]) -> f64 {

@@ -102,12 +102,14 @@ impl Names {
         &entry.cached[resolver as usize].0
     }
 
-    /// When the next resolver lets go of something that is no longer so.
-    pub(crate) fn next_change(&self, now: Millis) -> Option<Millis> {
-        let stale = |entry: &Entry| {
-            let old = |(held, until): &&(Vec<Endpoint>, Millis)| *held != entry.endpoints && *until > now;
-            entry.cached.iter().filter(old).map(|(_, until)| *until).min()
+    /// When the next resolver lets go of something that is no longer so, or that nobody could tell it anew.
+    pub(crate) fn next_change(&self, servers_answer: bool, now: Millis) -> Option<Millis> {
+        let due = |entry: &Entry| {
+            let tells = |(held, until): &&(Vec<Endpoint>, Millis)| {
+                *until > now && !(servers_answer && *held == entry.endpoints)
+            };
+            entry.cached.iter().filter(tells).map(|(_, until)| *until).min()
         };
-        self.entries.values().filter_map(stale).min()
+        self.entries.values().filter_map(due).min()
     }
 }
