@@ -30,8 +30,10 @@ fn main() {
     let (few, starts) = measure_starts(directory.path(), FEW, STARTS);
     let (many, _) = measure_starts(directory.path(), MANY, 1);
     tell("start-to-first-decision", "ms", &starts);
-    tell("resident-10-services", "MB", &few.iter().map(|kib| kib / 1_000.0).collect::<Vec<_>>());
-    tell("resident-each-further-service", "KB", &[(median(&many) - median(&few)) / (MANY - FEW) as f64]);
+    let megabytes = |kib: &f64| kib * 1_024.0 / 1e6;
+    tell("resident-10-services", "MB", &few.iter().map(megabytes).collect::<Vec<_>>());
+    let each = (megabytes(&median(&many)) - megabytes(&median(&few))) / (MANY - FEW) as f64;
+    tell("resident-each-further-service", "KB", &[each * 1e3]);
     measure_deaths("death", &[]);
     measure_deaths("hang", &["--hang"]);
 }

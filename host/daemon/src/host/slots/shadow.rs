@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use tidegate_engine::{Answer, Engine, EngineConfig, PolicySlot, Question, RevisionSpec};
-use tidegate_kernel::contract::{Decision, Reason, Timestamp};
+use tidegate_kernel::contract::{Decision, Reason, Timestamp, Verdict};
 use tidegate_kernel::event::{Answered, Revision};
 use tokio::sync::mpsc;
 
@@ -193,12 +193,26 @@ impl Said {
     fn of(result: &Result<Decision, String>) -> Said {
         match result {
             Ok(decision) => Said {
-                verdict: crate::cli::explain::verdict(&decision.verdict),
+                verdict: words(&decision.verdict),
                 analysis: decision.analysis.clone(),
                 reasons: decision.reasons.clone(),
             },
             Err(fault) => Said { verdict: fault.clone(), analysis: String::new(), reasons: Vec::new() },
         }
+    }
+}
+
+/// The verdict's name, and where it leads: two with the same words come to the same.
+fn words(verdict: &Verdict) -> String {
+    let name = verdict.name();
+    match verdict {
+        Verdict::FailOver(to) | Verdict::SwitchOver(to) | Verdict::FailBack(to) => format!("{name} to {}", to.to_site),
+        Verdict::Rebalance(shares) => {
+            let shares: Vec<String> =
+                shares.iter().map(|share| format!("{} {} %", share.site, share.per_cent)).collect();
+            format!("{name} to {}", shares.join(", "))
+        }
+        _ => name.to_owned(),
     }
 }
 
