@@ -24,7 +24,7 @@ use self::clock::Clock;
 use self::core::{Core, Ordered, Stopped};
 use self::live::Live;
 use self::metrics::Metrics;
-use self::slots::{Change, Exercised, PluginView, Slots};
+use self::slots::{Change, Demotion, Exercised, PluginView, Requirement, Slots, Stopped as StoppedPolicy};
 use crate::agents::{AgentView, Agents, OwnVantage, Word, plan};
 use crate::journal::Head;
 
@@ -321,28 +321,61 @@ impl Host {
             ("rollback", _) => self.slots.rollback(slot).await?,
             (_, wanted) => self.slots.swap(&live, slot, wanted, cases).await?,
         };
-        self.install_agents(&live)?;
-        self.core.tell(swapped).await?;
-        // The answer comes after all that was told before it.
-        self.core.look(|_, _| ()).await?;
-        if change != "load" {
-            // Whatever was a shadow has been promoted, or is held against something that no longer runs.
-            self.slots.end_shadow(slot)?;
-        }
+        self.announce(&live, slot, swapped).await?;
         tracing::info!(by, slot, change, "plugin changed");
         Ok(())
     }
 
+    /// Has a shadow take the active policy's place, as a swap would; or tells why it may not.
+    pub(crate) async fn promote(
+        &self,
+        by: &str,
+        slot: &str,
+        requirement: &Requirement,
+    ) -> anyhow::Result<Result<(), Vec<Reason>>> {
+        let _alone = self.alone().await;
+        let swapped = match self.slots.promote_shadow(slot, requirement).await? {
+            Ok(swapped) => swapped,
+            Err(unmet) => return Ok(Err(unmet)),
+        };
+        self.announce(&self.live(), slot, swapped).await?;
+        tracing::info!(by, slot, "shadow promoted");
+        Ok(Ok(()))
+    }
+
+    /// Tells everybody who runs in the slot now.
+    async fn announce(&self, live: &Live, slot: &str, swapped: Event) -> anyhow::Result<()> {
+        self.install_agents(live)?;
+        self.core.tell(swapped).await?;
+        // The answer comes after all that was told before it.
+        self.core.look(|_, _| ()).await?;
+        // Whatever was a shadow has been promoted, or is held against something that no longer runs.
+        self.slots.end_shadow(slot)?;
+        Ok(())
+    }
+
     /// Puts the revision before back in the place of one that was stopped again and again, and tells people.
-    pub(crate) async fn demote(&self, slot: &str, what: &str) -> anyhow::Result<()> {
-        self.change_plugin("tidegate itself", slot, "rollback", None).await?;
-        let runs = self.plugin(slot).map_or_else(String::new, |view| view.revision.digest);
-        let text = format!(
-            "{what} crashed or ran into a limit three times in a row and was put out of service; {runs} decides again. Look at \
-             its log, and load it again with `tidegate plugin load {slot}` once it is mended"
-        );
+    pub(crate) async fn demote(&self, slot: &str, stopped: &StoppedPolicy) -> anyhow::Result<()> {
+        let _alone = self.alone().await;
+        let StoppedPolicy { digest, why, .. } = stopped;
+        let what = format!("{digest} crashed or ran into a limit three times in a row, the last time: {why}");
+        let text = match self.slots.demote(slot, stopped).await? {
+            Demotion::Overtaken => return Ok(()),
+            Demotion::WentBack(swapped) => {
+                self.announce(&self.live(), slot, swapped).await?;
+                self.metrics().count(metrics::DEMOTIONS, &[slot]);
+                let runs = self.plugin(slot).map_or_else(String::new, |view| view.revision.digest);
+                format!(
+                    "{what}. It was put out of service, and {runs} decides again. Mend it, and try it with \
+                     `tidegate plugin shadow {slot}` before it decides again"
+                )
+            }
+            Demotion::NowhereToGo => format!(
+                "{what}. There is nothing to go back to, so it stays, and each question that it fails is a hold. \
+                 Put another in its place with `tidegate plugin swap {slot}`"
+            ),
+        };
         tracing::error!(slot, "{text}");
-        self.metrics().count(metrics::DEMOTIONS, &[slot]);
         self.core.tell(Event::PluginFault { slot: slot.to_owned(), text }).await?;
         Ok(())
     }

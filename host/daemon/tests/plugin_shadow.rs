@@ -24,10 +24,14 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Scene {
+        Scene::start_with(|fleet| fleet).await
+    }
+
+    async fn start_with(edit: impl FnOnce(String) -> String) -> Scene {
         let (left, left_alive) = service(Ipv4Addr::new(127, 0, 0, 1)).await;
         let (right, right_alive) = service(Ipv4Addr::new(127, 0, 0, 2)).await;
         let dns = nameserver().await;
-        let stage = Stage::new(|directory| fleet(directory, left, right, dns.local_addr()));
+        let stage = Stage::new(|directory| edit(fleet(directory, left, right, dns.local_addr())));
         let host = stage.start().await;
         Scene { stage, host, left: left_alive, _right: right_alive, _dns: dns }
     }
@@ -48,6 +52,18 @@ impl Scene {
         let _: Value = self.stage.client.post("/v1/orders", &pause).await.unwrap();
         let resume = json!({ "command": "resume", "service": "shop" });
         let _: Value = self.stage.client.post("/v1/orders", &resume).await.unwrap();
+    }
+
+    /// A figure of the slot.
+    async fn figure(&self, name: &str) -> f64 {
+        let mut lines = self.stage.client.lines("/metrics").await.unwrap();
+        let start = format!("{name}{{slot=\"failover/default\"}} ");
+        while let Some(line) = lines.next().await.unwrap() {
+            if let Some(number) = line.strip_prefix(&start) {
+                return number.parse().unwrap();
+            }
+        }
+        0.0
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> String {
@@ -98,7 +114,8 @@ async fn a_shadow_is_compared_and_takes_over_only_if_it_showed_what_is_required(
     assert_eq!(many.status.code(), Some(3), "{}", said(&many));
     assert!(said(&many).contains("verdicts differ"), "{}", said(&many));
     let wrong = scene.typed(&["promote", "failover/default", "--require", "luck>=1"]).await;
-    assert!(!wrong.status.success() && said(&wrong).contains("decisions>=N"), "{}", said(&wrong));
+    assert_eq!(wrong.status.code(), Some(2), "{}", said(&wrong));
+    assert!(said(&wrong).contains("decisions>=N"), "{}", said(&wrong));
     assert_eq!(scene.get("").await["revision"], before["revision"]);
 
     let promoted = scene.typed(&["promote", "failover/default", "--require", "decisions>=1"]).await;
@@ -151,5 +168,107 @@ async fn a_policy_that_is_stopped_again_and_again_goes_back_to_the_one_before() 
     };
     until("the one before does what has to be done", moved).await;
     assert_eq!(scene.stage.journal().await.matches(r#""cause":{"swapped""#).count(), 2, "there and back, and no more");
+    scene.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_promoted_is_what_was_compared() {
+    let scene = Scene::start().await;
+    let patient = scene.file("patient.json", br#"{ "unhealthy-for": "10m" }"#);
+    let other = scene.file("other.json", br#"{ "unhealthy-for": "7m" }"#);
+    let quorum = "builtin:failover-quorum";
+    let begun = scene.typed(&["shadow", "failover/default", quorum, "--settings", &patient]).await;
+    assert!(begun.status.success(), "{}", said(&begun));
+    let loaded = scene.typed(&["load", "failover/default", quorum, "--settings", &other]).await;
+    assert!(loaded.status.success(), "{}", said(&loaded));
+    let promoted = scene.typed(&["promote", "failover/default"]).await;
+    assert!(promoted.status.success(), "{}", said(&promoted));
+    let after = scene.get("").await;
+    assert_eq!(after["settings"]["unhealthy-for"], "10m", "{after}");
+    assert_eq!(after["candidate"]["settings"]["unhealthy-for"], "7m", "what was loaded stays so: {after}");
+    scene.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_services_at_once_demote_a_policy_once() {
+    let scene = Scene::start_with(|fleet| fleet.clone() + &more_services(&fleet)).await;
+    let before = scene.get("").await["revision"]["digest"].clone();
+    let guest = scene.file("guest.wasm", tidegate_test_guests::hostile_policy());
+    let settings = scene.file("settings.json", br#"{ "do": "panic-when-lost" }"#);
+    let swapped = scene.typed(&["swap", "failover/default", &guest, "--settings", &settings]).await;
+    assert!(swapped.status.success(), "{}", said(&swapped));
+    scene.left.abort();
+    until("people are told", || async { scene.stage.journal().await.contains("three times in a row") }).await;
+    let moved = || async {
+        let shop: Value = scene.stage.client.get("/v1/services/shop").await.unwrap();
+        shop["active-site"] == "right"
+    };
+    until("the one before does what has to be done", moved).await;
+    let journal = scene.stage.journal().await;
+    assert_eq!(journal.matches(r#""cause":{"swapped""#).count(), 2, "there and back, and no more");
+    assert_eq!(journal.matches(r#""cause":{"plugin-fault""#).count(), 1, "told once");
+    assert!(journal.contains("just when it is needed"), "the alarm says why");
+    assert_eq!(scene.get("").await["revision"]["digest"], before);
+    scene.host.stop().await;
+}
+
+/// Twenty more services that are lost together with the first.
+fn more_services(fleet: &str) -> String {
+    let (_, shop) = fleet.split_once("[service.shop]").unwrap();
+    let shop = format!("[service.shop]{shop}");
+    let without_route: String =
+        shop.lines().filter(|line| !line.starts_with("route")).map(|line| format!("{line}\n")).collect();
+    (0..20).map(|n| without_route.replace("service.shop", &format!("service.more-{n}"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_with_nothing_before_it_stays_and_people_are_told_once() {
+    let scene = Scene::start_with(|fleet| {
+        let at = fleet.split_once("state = \"").unwrap().1.split_once("/state\"").unwrap().0.to_owned();
+        std::fs::write(format!("{at}/guest.wasm"), tidegate_test_guests::hostile_policy()).unwrap();
+        format!("{fleet}\n[slot.\"failover/default\"]\nplugin = \"file:{at}/guest.wasm\"\nsettings = {{ do = \"panic-when-lost\" }}\n")
+    })
+    .await;
+    let before = scene.get("").await["revision"].clone();
+    scene.left.abort();
+    let told = || async {
+        scene.stir().await;
+        scene.stage.journal().await.contains("nothing to go back to")
+    };
+    until("people are told", told).await;
+    let at_first = scene.figure("tidegate_decision_faults_total").await;
+    until("it has been stopped three times more", || async {
+        scene.stir().await;
+        scene.figure("tidegate_decision_faults_total").await >= at_first + 3.0
+    })
+    .await;
+    let journal = scene.stage.journal().await;
+    assert_eq!(journal.matches(r#""cause":{"plugin-fault""#).count(), 1, "told once");
+    assert_eq!(scene.get("").await["revision"], before);
+    scene.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_plugin_with_other_settings_is_another_revision() {
+    let scene = Scene::start().await;
+    let guest = scene.file("guest.wasm", tidegate_test_guests::hostile_policy());
+    let quiet = scene.file("quiet.json", br#"{ "do": "nothing" }"#);
+    let bad = scene.file("bad.json", br#"{ "do": "panic-when-lost" }"#);
+    let swap = async |settings: &str| {
+        let swapped = scene.typed(&["swap", "failover/default", &guest, "--settings", settings]).await;
+        assert!(swapped.status.success(), "{}", said(&swapped));
+    };
+    swap(&quiet).await;
+    swap(&bad).await;
+    scene.left.abort();
+    let quiet_again = || async {
+        scene.stir().await;
+        scene.get("").await["settings"]["do"] == "nothing"
+    };
+    until("it goes back to its other settings", quiet_again).await;
+    // A swap would find it out now; a person who rolls back knows what they do.
+    assert!(scene.typed(&["rollback", "failover/default"]).await.status.success());
+    assert_eq!(scene.get("").await["settings"]["do"], "panic-when-lost");
+    until("it goes back once more", quiet_again).await;
     scene.host.stop().await;
 }

@@ -94,17 +94,15 @@ fn unshadow(host: &Host, slot: &str, question: &Question) -> Answer {
 async fn promote(host: &Arc<Host>, slot: &str, question: &Question) -> Answer {
     host.slots().view(slot).ok_or_else(|| no_slot(slot))?;
     let wanted: Promotion = question.json()?;
-    let tally = host.slots().tally(slot).ok_or_else(|| no_shadow(slot))?;
     let requirement: Requirement =
         wanted.require.parse().map_err(|wrong: String| bad_request(wrong, "require", "correct it and ask again"))?;
-    let reasons = requirement.unmet(&tally);
-    if !reasons.is_empty() {
-        return refused(&Refused { by_guard: true, reasons });
-    }
+    host.slots().tally(slot).ok_or_else(|| no_shadow(slot))?;
     let (owner, name, by) = (host.clone(), slot.to_owned(), question.caller.name.clone());
-    let work = tokio::spawn(async move { owner.change_plugin(&by, &name, "swap", None).await });
+    // Goes on to its end also when whoever asked hangs up.
+    let work = tokio::spawn(async move { owner.promote(&by, &name, &requirement).await });
     match work.await {
-        Ok(Ok(())) => show(host, slot),
+        Ok(Ok(Ok(()))) => show(host, slot),
+        Ok(Ok(Err(reasons))) => refused(&Refused { by_guard: true, reasons }),
         Ok(Err(error)) => Err(not_taken(slot, &error)),
         Err(error) => Err(Told::failed(&error.into(), slot)),
     }

@@ -207,12 +207,12 @@ async fn decide(
     let answer = host.slots().decide(&slot, told.0, told.1).await;
     host.metrics().took(metrics::DECISION_SECONDS, &[&slot], begun.elapsed());
     count_decision(&host, &slot, &answer);
-    if let Some(what) = host.slots().to_demote(&slot) {
+    if let Some(stopped) = host.slots().stopped_too_often(&slot) {
         let (host, slot) = (host.clone(), slot.clone());
         // Not in the way of this answer, which no longer counts once the other one runs.
         tokio::spawn(async move {
-            if let Err(error) = host.demote(&slot, &what).await {
-                tracing::error!(slot, "{what} cannot be put out of service: {error:#}");
+            if let Err(error) = host.demote(&slot, &stopped).await {
+                tracing::error!(slot, digest = stopped.digest, "the policy cannot be put out of service: {error:#}");
             }
         });
     }

@@ -2,7 +2,7 @@
 //!
 //! Knows which slot holds what and what the fleet file says of it; what an answer means is for others to say.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use tidegate_engine::grants::BoxFuture;
 use tidegate_engine::{
-    CommandRun, CommandRunner, Decided, Engine, EngineConfig, Outside, PolicyFault, PolicySlot, ProviderSlot, Question,
-    RevisionSpec, SecretSource, Staged,
+    CommandRun, CommandRunner, Engine, EngineConfig, Outside, PolicySlot, ProviderSlot, Question, RevisionSpec,
+    SecretSource, Staged,
 };
-use tidegate_kernel::contract::{Call, Done, Failure, Finding, Message, Output, Route, Situation};
+use tidegate_kernel::contract::{Call, Done, Failure, Finding, Message, Output, Reason, Route, Situation};
 use tidegate_kernel::event::{Answered, Event, Revision};
 use tidegate_kernel::picture::Picture;
 
@@ -27,23 +27,23 @@ use crate::prober::{Looker, Looking};
 use crate::tls;
 use shadow::Shadow;
 use spec::Wanted;
+use stops::Stops;
 
 mod exercise;
 mod replication;
 mod shadow;
 mod spec;
+mod stops;
 mod view;
 
 pub use exercise::Exercised;
 pub use shadow::{Requirement, Tally};
 pub use spec::grants;
+pub(crate) use stops::Stopped;
 pub use view::{CandidateView, PluginView, ShadowView};
 
 /// Policy workers unless the command line says otherwise: more than this help nobody's failover.
 const WORKERS_MAX: usize = 2;
-
-/// A policy that is stopped so often in a row goes back to the one before it.
-const STOPS_MAX: u32 = 3;
 
 /// All slots of a host.
 pub struct Slots {
@@ -68,10 +68,8 @@ struct Held {
     changed_in_us: AtomicU64,
     /// A candidate that decides beside the active revision.
     shadow: ArcSwapOption<Shadow>,
-    /// Of the active revision: its number, and how often in a row it was stopped.
-    stopped: Mutex<(u64, u32)>,
-    /// Digests of what was put out of service for that: nothing goes back to them by itself.
-    demoted: Mutex<BTreeSet<String>>,
+    /// How often in a row the active revision was stopped.
+    stops: Mutex<Stops>,
 }
 
 enum Kind {
@@ -87,6 +85,8 @@ struct Notes {
     previous: Option<Wanted>,
     /// Loaded, and not in service.
     candidate: Option<(Wanted, Staged)>,
+    /// What was put out of service for being stopped again and again: nothing goes back to it by itself.
+    demoted: Vec<Wanted>,
 }
 
 /// Revisions that a reload has staged and nothing uses yet.
@@ -197,9 +197,7 @@ impl Slots {
             Some(change) => self.stage(live, name, &held, change, cases).await?,
             None => held.notes().candidate.take().ok_or_else(|| nothing_loaded(name))?,
         };
-        held.swap(staged).await?;
-        held.changed_in_us.store(ordered.elapsed().as_micros() as u64, Ordering::Relaxed);
-        held.notes().take_over(wanted);
+        held.put_into_service(wanted, staged, ordered).await?;
         Ok(held.swapped(name))
     }
 
@@ -257,7 +255,7 @@ impl Slots {
         for line in &decided.log {
             tracing::debug!(slot, digest = decided.digest, "the policy says: {}", line.text);
         }
-        held.note_stops(&decided);
+        held.stops().note(&decided);
         let answered = policy.answered(decided);
         if let Some(shadow) = held.shadow.load_full() {
             shadow.offer(question, &answered);
@@ -265,7 +263,7 @@ impl Slots {
         answered
     }
 
-    /// Has a candidate decide beside the active policy; it is loaded as well, so that it can be promoted.
+    /// Has a candidate decide beside the active policy. What is loaded stays loaded.
     pub(crate) async fn shadow(
         &self,
         live: &Live,
@@ -278,38 +276,58 @@ impl Slots {
             matches!(held.kind, Kind::Policy(_)),
             "slot {name} holds a provider, and only policies have shadows"
         );
-        let (wanted, staged) = self.stage(live, name, &held, change, cases).await?;
-        let spec = wanted.spec(name)?;
-        let shadow = Shadow::start(spec, held.revision().number, EngineConfig::default()).await?;
-        held.notes().candidate = Some((wanted, staged));
+        let ready = self.stage(live, name, &held, change, cases).await?;
+        let shadow = Shadow::start(name, ready, held.revision().number).await?;
         held.shadow.store(Some(Arc::new(shadow)));
         Ok(())
     }
 
-    /// Ends a shadow; false = there was none. What was loaded with it stays loaded.
+    /// Puts a shadow, and what was compared is what it is, into service; or tells what of the requirement is not met.
+    pub(crate) async fn promote_shadow(
+        &self,
+        name: &str,
+        requirement: &Requirement,
+    ) -> anyhow::Result<Result<Event, Vec<Reason>>> {
+        let ordered = Instant::now();
+        let held = self.known(name)?;
+        let none = || anyhow::anyhow!("nothing decides beside the active revision of slot {name}");
+        let shadow = held.shadow.load_full().ok_or_else(none)?;
+        let unmet = requirement.unmet(&shadow.tally(held.revision().number));
+        if !unmet.is_empty() {
+            return Ok(Err(unmet));
+        }
+        let (wanted, staged) = shadow.take().ok_or_else(none)?;
+        held.put_into_service(wanted, staged, ordered).await?;
+        Ok(Ok(held.swapped(name)))
+    }
+
+    /// Ends a shadow; false = there was none.
     pub(crate) fn end_shadow(&self, name: &str) -> anyhow::Result<bool> {
         Ok(self.known(name)?.shadow.swap(None).is_some())
     }
 
     /// What a slot's shadow showed so far; none = there is none.
     pub fn tally(&self, name: &str) -> Option<Tally> {
-        Some(self.held(name)?.shadow.load_full()?.tally())
+        let held = self.held(name)?;
+        Some(held.shadow.load_full()?.tally(held.revision().number))
     }
 
-    /// A policy that was stopped three times in a row, if there is another to go back to: why it was stopped last, told once.
-    pub(crate) fn to_demote(&self, name: &str) -> Option<String> {
-        let held = self.held(name)?;
-        let mut stopped = held.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        if stopped.1 < STOPS_MAX {
-            return None;
+    /// The active policy, once, if it was stopped too often in a row.
+    pub(crate) fn stopped_too_often(&self, name: &str) -> Option<Stopped> {
+        self.held(name)?.stops().too_often()
+    }
+
+    /// Goes back from a revision that was stopped too often. To be called while nobody else changes a slot.
+    pub(crate) async fn demote(&self, name: &str, stopped: &Stopped) -> anyhow::Result<Demotion> {
+        let held = self.known(name)?;
+        if held.revision().number != stopped.revision {
+            return Ok(Demotion::Overtaken);
         }
-        stopped.1 = 0;
-        let revision = held.revision();
-        let mut demoted = held.demoted.lock().unwrap_or_else(PoisonError::into_inner);
-        let can_go_back = held.notes().previous.as_ref().is_some_and(|previous| !demoted.contains(&previous.digest));
-        demoted.insert(revision.digest.clone());
-        let what = format!("{} {} ({})", revision.name, revision.version, revision.digest);
-        can_go_back.then_some(what)
+        if !held.notes().may_go_back() {
+            return Ok(Demotion::NowhereToGo);
+        }
+        let event = self.rollback(name).await?;
+        Ok(Demotion::WentBack(event))
     }
 
     /// Makes a name lead somewhere, and tells where it leads afterwards.
@@ -393,9 +411,15 @@ impl Slots {
     pub(super) fn measure(&self, figures: &Metrics) {
         figures.clear(metrics::SLOT_REVISION);
         figures.clear(metrics::PROVIDER_POOL);
+        figures.clear(metrics::SHADOW);
         for (name, held) in self.shared.read().iter() {
             let revision = held.revision();
             figures.set(metrics::SLOT_REVISION, &[name, &revision.name, &revision.digest], revision.number as f64);
+            if let Some(shadow) = held.shadow.load_full() {
+                for (result, number) in shadow.tally(revision.number).results() {
+                    figures.set(metrics::SHADOW, &[name, result], number as f64);
+                }
+            }
             if let Ok(provider) = held.provider() {
                 let health = provider.health();
                 figures.set(metrics::PROVIDER_POOL, &[name, "busy"], health.busy as f64);
@@ -430,6 +454,16 @@ impl Slots {
     fn provider(&self, slot: &str) -> Result<Arc<Held>, Failure> {
         self.held(slot).ok_or_else(|| Failure::NotFound(format!("slot {slot}")))
     }
+}
+
+/// What became of a policy that was stopped too often.
+pub(crate) enum Demotion {
+    /// The one before decides again.
+    WentBack(Event),
+    /// There is none before it, or one that was no better.
+    NowhereToGo,
+    /// Somebody had already put another in its place.
+    Overtaken,
 }
 
 /// What somebody wants in a slot.
@@ -476,15 +510,15 @@ impl Held {
             true => Kind::Policy(PolicySlot::install(staged)?),
             false => Kind::Provider(ProviderSlot::install(staged)?),
         };
-        let notes = Notes { declared: wanted.clone(), current: wanted, previous: None, candidate: None };
+        let notes =
+            Notes { declared: wanted.clone(), current: wanted, previous: None, candidate: None, demoted: Vec::new() };
         Ok(Held {
             kind,
             notes: Mutex::new(notes),
             acknowledged: AtomicU64::new(0),
             changed_in_us: AtomicU64::new(0),
             shadow: ArcSwapOption::empty(),
-            stopped: Mutex::default(),
-            demoted: Mutex::default(),
+            stops: Mutex::default(),
         })
     }
 
@@ -497,14 +531,16 @@ impl Held {
         Ok(())
     }
 
-    /// Counts how often in a row the active revision crashed or ran into a limit.
-    fn note_stops(&self, decided: &Decided) {
-        use PolicyFault::{Limit, NotForPolicies, OutOfFuel, TooLate, Trapped};
-        let was_stopped =
-            matches!(decided.result, Err(Trapped(_) | OutOfFuel(_) | TooLate(_) | Limit(_) | NotForPolicies(_)));
-        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = if stopped.0 == decided.revision { stopped.1 } else { 0 };
-        *stopped = (decided.revision, if was_stopped { before + 1 } else { 0 });
+    async fn put_into_service(&self, wanted: Wanted, staged: Staged, ordered: Instant) -> anyhow::Result<()> {
+        self.swap(staged).await?;
+        self.changed_in_us.store(ordered.elapsed().as_micros() as u64, Ordering::Relaxed);
+        self.notes().take_over(wanted);
+        Ok(())
+    }
+
+    /// Held for plain arithmetic only.
+    fn stops(&self) -> MutexGuard<'_, Stops> {
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn provider(&self) -> Result<&ProviderSlot, Failure> {
@@ -553,6 +589,13 @@ impl Held {
 }
 
 impl Notes {
+    /// Notes that what runs now is no good; whether there is something before it that has not been found to be so.
+    fn may_go_back(&mut self) -> bool {
+        self.demoted.push(self.current.clone());
+        let known = |wanted: &Wanted| self.demoted.iter().any(|demoted| demoted.runs_as(wanted));
+        self.previous.as_ref().is_some_and(|previous| !known(previous))
+    }
+
     fn take_over(&mut self, wanted: Wanted) {
         self.previous = Some(std::mem::replace(&mut self.current, wanted));
     }

@@ -63,6 +63,7 @@ impl Policy for Hostile {
             "stack" => decision.analysis = dig(1).to_string(),
             "panic" => panic!("on purpose"),
             "panic-when-lost" if is_lost(&situation) => panic!("just when it is needed"),
+            "loop-when-lost" if is_lost(&situation) => forever(),
             "sleep" => std::thread::sleep(std::time::Duration::from_secs(3_600)),
             "host-calls" => loop {
                 black_box(health::agreed("x", "y"));

@@ -7,10 +7,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
-use tidegate_engine::{Answer, Engine, EngineConfig, PolicySlot, Question, RevisionSpec};
+use tidegate_engine::{Answer, Engine, EngineConfig, PolicySlot, Question, Staged};
 use tidegate_kernel::contract::{Decision, Reason, Timestamp, Verdict};
-use tidegate_kernel::event::{Answered, Revision};
+use tidegate_kernel::event::Answered;
 use tokio::sync::mpsc;
+
+use super::spec::Wanted;
 
 /// Questions that may wait for it.
 const WAITING: usize = 32;
@@ -19,12 +21,12 @@ const KEPT: usize = 50;
 /// As for the active policy.
 const MEMO_MAX: usize = 4_096;
 
-/// A shadow at work; it ends with this.
+/// A shadow at work; it ends with this. Cheap to drop, as the last to hold it may be a decision of the active policy.
 pub(super) struct Shadow {
     offers: mpsc::Sender<Offer>,
     tally: Arc<Mutex<Tally>>,
-    /// Its threads end with it.
-    _engine: Engine,
+    /// What decides, made ready for the slot itself: a promotion puts this into service and nothing else.
+    ready: Mutex<Option<(Wanted, Staged)>>,
 }
 
 /// What the active policy was asked and said.
@@ -91,27 +93,35 @@ pub struct Said {
 
 impl Shadow {
     /// Starts an engine for it, and has it wait for the first question.
-    pub(super) async fn start(spec: RevisionSpec, against: u64, config: EngineConfig) -> anyhow::Result<Self> {
-        let engine = Engine::start(EngineConfig { policy_workers: 1, ..config }).await?;
-        let slot = PolicySlot::install(engine.stage(spec).await?)?;
+    pub(super) async fn start(name: &str, ready: (Wanted, Staged), against: u64) -> anyhow::Result<Self> {
+        let engine = Engine::start(EngineConfig { policy_workers: 1, ..EngineConfig::default() }).await?;
+        let slot = PolicySlot::install(engine.stage(ready.0.spec(name)?).await?)?;
         let tally = Tally { digest: slot.revision().digest.clone(), against, ..Tally::default() };
         let tally = Arc::new(Mutex::new(tally));
         let (offers, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(follow(slot, waiting, tally.clone()));
-        Ok(Shadow { offers, tally, _engine: engine })
+        tokio::spawn(follow(engine, slot, waiting, tally.clone()));
+        Ok(Shadow { offers, tally, ready: Mutex::new(Some(ready)) })
     }
 
     /// Offers a question that the active policy has answered; never waits.
     pub(super) fn offer(&self, question: Arc<Question>, active: &Answered) {
-        self.with(|tally| tally.hold_against(&active.revision));
+        self.with(|tally| tally.hold_against(active.revision.number));
         if self.offers.try_send(Offer { question, active: active.clone() }).is_err() {
             self.with(|tally| tally.skipped += 1);
         }
     }
 
-    /// What it showed so far.
-    pub(super) fn tally(&self) -> Tally {
-        self.with(|tally| tally.clone())
+    /// What it showed so far beside that active revision.
+    pub(super) fn tally(&self, active: u64) -> Tally {
+        self.with(|tally| {
+            tally.hold_against(active);
+            tally.clone()
+        })
+    }
+
+    /// What is to take the active revision's place; only once.
+    pub(super) fn take(&self) -> Option<(Wanted, Staged)> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn with<R>(&self, look: impl FnOnce(&mut Tally) -> R) -> R {
@@ -120,9 +130,13 @@ impl Shadow {
 }
 
 /// Answers what is offered, in turn, until nobody offers any more.
-async fn follow(slot: PolicySlot, mut waiting: mpsc::Receiver<Offer>, tally: Arc<Mutex<Tally>>) {
+async fn follow(engine: Engine, slot: PolicySlot, mut waiting: mpsc::Receiver<Offer>, tally: Arc<Mutex<Tally>>) {
     let mut memos: HashMap<String, String> = HashMap::new();
     while let Some(Offer { question, active }) = waiting.recv().await {
+        if waiting.is_closed() {
+            // It has been ended: nobody will ask what it would have said.
+            break;
+        }
         let mut own = (*question).clone();
         own.memo_format = slot.revision().manifest.memo_format.clone();
         let service = own.situation.service.clone();
@@ -137,6 +151,8 @@ async fn follow(slot: PolicySlot, mut waiting: mpsc::Receiver<Offer>, tally: Arc
         let shadow = slot.answered(decided);
         tally.lock().unwrap_or_else(PoisonError::into_inner).count(&own, &active, &shadow, unknown);
     }
+    // Its thread is waited for, and its memory unmapped, where nobody else waits.
+    drop(tokio::task::spawn_blocking(move || drop((slot, engine))));
 }
 
 /// The question itself holds what was read, as it does for the active policy.
@@ -154,11 +170,22 @@ fn is_known(question: &Question, answer: &Answer) -> bool {
 }
 
 impl Tally {
-    /// Another active revision: what was counted says nothing of it.
-    fn hold_against(&mut self, active: &Revision) {
-        if self.against != active.number {
-            *self = Tally { digest: std::mem::take(&mut self.digest), against: active.number, ..Tally::default() };
+    /// A newer active revision: what was counted says nothing of it. An answer of an older one comes too late to count.
+    fn hold_against(&mut self, active: u64) {
+        if self.against < active {
+            *self = Tally { digest: std::mem::take(&mut self.digest), against: active, ..Tally::default() };
         }
+    }
+
+    /// What came of the questions, by name.
+    pub(super) fn results(&self) -> [(&'static str, u64); 5] {
+        [
+            ("same", self.decisions - self.different),
+            ("different", self.different),
+            ("fault", self.faults),
+            ("skipped", self.skipped),
+            ("cannot-tell", self.cannot_tell),
+        ]
     }
 
     fn count(&mut self, question: &Question, active: &Answered, shadow: &Answered, unknown: bool) {
@@ -255,6 +282,10 @@ impl Requirement {
             let text = format!("{} decisions were compared, and {least} are asked for", tally.decisions);
             unmet.push(Reason::new("too-few-decisions", text));
         }
+        if self.divergence.is_some() && tally.decisions == 0 {
+            unmet
+                .push(Reason::new("nothing-compared", "no decision was compared yet, so nobody knows how they differ"));
+        }
         if let Some(most) = self.divergence.filter(|most| tally.divergence > *most) {
             let Tally { divergence, different, decisions, .. } = tally;
             let text = format!("{different} of {decisions} verdicts differ ({divergence:.4}), and {most} is allowed");
@@ -270,6 +301,8 @@ impl Requirement {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_kernel::fleet::Slot;
+
     use super::*;
 
     #[test]
@@ -292,5 +325,66 @@ mod tests {
         assert!(unmet("divergence<=0.02,decisions>=200,faults<=1").is_empty());
         assert_eq!(unmet("divergence<=0.01,decisions>=201,faults<=0"), ["too-few-decisions", "divergence", "faults"]);
         assert!(unmet("").is_empty());
+    }
+
+    #[test]
+    fn where_nothing_was_compared_no_bound_of_divergence_is_met() {
+        let requirement: Requirement = "divergence<=1".parse().unwrap();
+        let unmet = requirement.unmet(&Tally::default());
+        assert_eq!(unmet.iter().map(|reason| reason.code.as_str()).collect::<Vec<_>>(), ["nothing-compared"]);
+    }
+
+    #[test]
+    fn a_newer_active_revision_begins_anew_and_an_older_one_comes_too_late() {
+        let mut tally = Tally { digest: "d".into(), against: 3, decisions: 7, ..Tally::default() };
+        tally.hold_against(2);
+        assert_eq!((tally.against, tally.decisions), (3, 7));
+        tally.hold_against(4);
+        assert_eq!((tally.digest.as_str(), tally.against, tally.decisions), ("d", 4, 0));
+    }
+
+    /// One thread, and no wait while the questions are offered: whatever is offered beyond the room is skipped at once, whatever
+    /// the shadow does meanwhile. Were an offer ever to wait for it, this would never end.
+    #[tokio::test]
+    async fn an_offer_never_waits_for_a_shadow_that_is_behind() {
+        let engine = Engine::start(EngineConfig { policy_workers: 1, ..EngineConfig::default() }).await.unwrap();
+        let bytes = bytes::Bytes::from_static(tidegate_test_guests::hostile_policy());
+        let slot = Slot {
+            plugin: "file:guest.wasm".into(),
+            digest: None,
+            settings: serde_json::json!({ "do": "loop-when-lost" }),
+            grants: Vec::new(),
+            limits: serde_json::json!({}),
+        };
+        let wanted = Wanted {
+            declared: Vec::new(),
+            limits: serde_json::json!({}),
+            digest: tidegate_engine::inspect::digest(&bytes),
+            slot,
+            bytes,
+        };
+        let staged = engine.stage(wanted.spec("failover/default").unwrap()).await.unwrap();
+        let shadow = Shadow::start("failover/default", (wanted, staged), 1).await.unwrap();
+        let mut situation = tidegate_engine::neutral::situation();
+        situation.sites[0].consensus.status = tidegate_kernel::contract::Status::Unhealthy;
+        let question = Arc::new(Question::new(situation));
+        let active = answered_by(1);
+        for _ in 0..1_000 {
+            shadow.offer(question.clone(), &active);
+        }
+        let at_once = shadow.tally(1);
+        assert_eq!((at_once.skipped, at_once.faults), (1_000 - WAITING as u64, 0));
+        while shadow.tally(1).faults < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(shadow.tally(1).skipped, 1_000 - WAITING as u64);
+    }
+
+    fn answered_by(number: u64) -> Answered {
+        let empty = String::new;
+        let (digest, settings, name, version, memo_format) = (empty(), empty(), empty(), empty(), empty());
+        let revision = tidegate_kernel::event::Revision { number, digest, settings, name, version, memo_format };
+        let result = Err("nothing that matters here".to_owned());
+        Answered { revision, settings: empty(), result, reads: Vec::new(), fuel: 0, took_us: 0 }
     }
 }

@@ -55,6 +55,11 @@ impl Wanted {
         Ok(Wanted { declared: declared(fleet, name), limits, slot, digest, bytes })
     }
 
+    /// The same code with the same settings and limits, wherever each of them came from.
+    pub(crate) fn runs_as(&self, other: &Wanted) -> bool {
+        (&self.digest, &self.slot.settings, &self.limits) == (&other.digest, &other.slot.settings, &other.limits)
+    }
+
     /// As the engine stages it.
     pub(crate) fn spec(&self, name: &str) -> anyhow::Result<RevisionSpec> {
         Ok(RevisionSpec {

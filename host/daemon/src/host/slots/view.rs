@@ -114,7 +114,7 @@ fn view(name: &str, held: &Held) -> PluginView {
         // The agents know it.
         rollout: None,
         shadow: held.shadow.load_full().map(|shadow| {
-            let tally = shadow.tally();
+            let tally = shadow.tally(held.revision().number);
             ShadowView { digest: tally.digest, decisions: tally.decisions, divergence: tally.divergence }
         }),
     }
