@@ -31,9 +31,9 @@ async fn main() {
     let (mut verified, mut decided) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let begun = Instant::now();
-        verify(directory.path()).unwrap();
+        let journal = verify(directory.path()).unwrap();
         verified.push(begun.elapsed().as_secs_f64());
-        let found = backtest(directory.path(), &slot, bench.workers()).unwrap();
+        let found = backtest(directory.path(), &journal, &slot, bench.workers(), |_| ()).unwrap();
         decided.push(begun.elapsed().as_secs_f64());
         assert_eq!(found.decisions, DECISIONS as u64);
     }

@@ -6,7 +6,7 @@ use crate::log::Line;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use tidegate_kernel::{
-    contract::{Cluster, Consensus, Decision, Failure, Millis, Observation, Route, Situation, Status},
+    contract::{Cluster, Consensus, Decision, Failure, Millis, Observation, Route, SiteView, Situation, Status},
     event::Read,
     picture::{Health, Picture},
 };
@@ -95,11 +95,11 @@ impl Question {
     /// The question that a record of the journal tells of: its situation, and what was read then in place of a picture. A
     /// policy that reads something else than it read then finds that it is not known.
     pub fn recorded(situation: Situation, memo_format: String, reads: &[Read]) -> serde_json::Result<Self> {
-        let mut picture = Picture::default();
+        let mut question = Question { situation, memo_format, picture: Picture::default() };
         for read in reads {
-            picture_of(&mut picture, read)?;
+            question.put_in(read)?;
         }
-        Ok(Question { situation, memo_format, picture })
+        Ok(question)
     }
 
     /// What every vantage point said of a service at a site.
@@ -131,37 +131,49 @@ impl Question {
         found.cloned().ok_or_else(|| Failure::NotFound(format!("route {name} is not in the picture")))
     }
 
-    fn own_site(&self, service: &str, site: &str) -> Option<&tidegate_kernel::contract::SiteView> {
+    fn own_site(&self, service: &str, site: &str) -> Option<&SiteView> {
         let own = service == self.situation.service;
         self.situation.sites.iter().find(|view| own && view.site == site)
     }
-}
 
-/// Puts one recorded answer into the picture. What was not found then is not there now either.
-fn picture_of(picture: &mut Picture, read: &Read) -> serde_json::Result<()> {
-    let arguments: Vec<String> = serde_json::from_str(&read.arguments)?;
-    let argument = |at: usize| arguments.get(at).cloned().unwrap_or_default();
-    match read.capability.as_str() {
-        "health.observations" => {
-            seen(picture, argument(0), argument(1)).observations = serde_json::from_str(&read.answer)?;
+    /// Puts one recorded answer into the picture. What was not found then is not there now either.
+    fn put_in(&mut self, read: &Read) -> serde_json::Result<()> {
+        let arguments: Vec<String> = serde_json::from_str(&read.arguments)?;
+        let argument = |at: usize| arguments.get(at).cloned().unwrap_or_default();
+        match read.capability.as_str() {
+            "health.observations" => {
+                self.seen(argument(0), argument(1)).observations = serde_json::from_str(&read.answer)?;
+            }
+            "health.agreed" => self.seen(argument(0), argument(1)).consensus = serde_json::from_str(&read.answer)?,
+            "replication.topology" => {
+                let found: Result<Cluster, Failure> = serde_json::from_str(&read.answer)?;
+                self.picture.clusters.extend(found.map(|cluster| (argument(0), cluster)));
+            }
+            "dns.resolve" => {
+                let found: Result<Route, Failure> = serde_json::from_str(&read.answer)?;
+                self.picture.routes.extend(found.map(|route| (argument(0), route)));
+            }
+            _ => {}
         }
-        "health.agreed" => seen(picture, argument(0), argument(1)).consensus = serde_json::from_str(&read.answer)?,
-        "replication.topology" => {
-            let found: Result<Cluster, Failure> = serde_json::from_str(&read.answer)?;
-            picture.clusters.extend(found.map(|cluster| (argument(0), cluster)));
-        }
-        "dns.resolve" => {
-            let found: Result<Route, Failure> = serde_json::from_str(&read.answer)?;
-            picture.routes.extend(found.map(|route| (argument(0), route)));
-        }
-        _ => {}
+        Ok(())
     }
-    Ok(())
+
+    /// Begins with what the situation says: of a site of which only the observations were read, the consensus is known all the
+    /// same, and the other way round.
+    fn seen(&mut self, service: String, site: String) -> &mut Health {
+        let own = self.own_site(&service, &site);
+        let observations = own.map(|view| view.observations.clone()).unwrap_or_default();
+        let consensus = own.map_or(UNKNOWN, |view| view.consensus);
+        let sites = self.picture.health.entry(service).or_default();
+        sites.entry(site).or_insert(Health { observations, consensus })
+    }
 }
 
-fn seen(picture: &mut Picture, service: String, site: String) -> &mut Health {
-    let unseen = || Health { observations: Vec::new(), consensus: UNKNOWN };
-    picture.health.entry(service).or_default().entry(site).or_insert_with(unseen)
+impl PolicyFault {
+    /// Whether it was the machine's, and not the question's: asked the same again, the policy may well answer.
+    pub fn is_of_the_machine(&self) -> bool {
+        matches!(self, PolicyFault::TooLate(_) | PolicyFault::Unavailable(_))
+    }
 }
 
 impl fmt::Display for PolicyFault {
@@ -180,3 +192,32 @@ impl fmt::Display for PolicyFault {
 }
 
 impl std::error::Error for PolicyFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::neutral;
+
+    fn read(capability: &str, arguments: &[&str], answer: &impl Serialize) -> Read {
+        let arguments = serde_json::json!(arguments).to_string();
+        Read { capability: capability.into(), arguments, answer: serde_json::to_string(answer).unwrap() }
+    }
+
+    #[test]
+    fn half_of_a_site_in_a_record_does_not_hide_the_other_half_in_the_situation() {
+        let mut situation = neutral::situation();
+        let consensus = Consensus { status: Status::Healthy, agreeing: 3, voting: 3, expected: 3, held: 9 };
+        situation.sites[0].consensus = consensus;
+        let (service, site) = (situation.service.clone(), situation.sites[0].site.clone());
+        let observations = read("health.observations", &[&service, &site], &Vec::<Observation>::new());
+        let question = Question::recorded(situation.clone(), String::new(), &[observations]).unwrap();
+        assert!(question.observations(&service, &site).is_empty());
+        assert_eq!(question.agreed(&service, &site), consensus);
+
+        let agreed = read("health.agreed", &["other", &site], &consensus);
+        let question = Question::recorded(situation, String::new(), &[agreed]).unwrap();
+        assert_eq!(question.agreed("other", &site), consensus);
+        assert_eq!(question.agreed(&service, &site), consensus);
+        assert_eq!(question.agreed("another", &site), UNKNOWN);
+    }
+}

@@ -2,30 +2,44 @@
 
 use serde::Serialize;
 use tidegate_engine::Answer;
-use tidegate_kernel::contract::{Decision, Reason, Situation};
+use tidegate_kernel::contract::{Decision, Reason, Situation, Verdict};
 use tidegate_kernel::event::Read;
 use tidegate_kernel::record::Decided;
 
 use crate::cli::explain;
 use crate::cli::text::{Tone, one_line, paint};
 
-/// What one record came to, with how many equal decisions it counts.
+/// One record beside the candidate.
+pub(super) struct Compared {
+    pub(super) n: u64,
+    /// Decisions that it only counts.
+    pub(super) counted: u64,
+    pub(super) outcome: Outcome,
+}
+
+/// What one record came to.
 pub(super) enum Outcome {
     /// It holds no decision.
-    Counted(u64),
+    NoDecision,
+    /// Its situation is only named, and lies in an earlier record: when it was decided, and what was said.
+    Elsewhere(u64, Box<Decided>),
     /// Nobody can tell, because of this.
-    CannotTell(String, u64),
-    /// Both were told.
-    Told(Difference, u64),
+    CannotTell(String),
+    /// Both were told; a difference where there is one.
+    Told(Costs, Option<Box<Difference>>),
+}
+
+/// Microseconds and units of work of both.
+pub(super) struct Costs {
+    pub(super) then: (u64, u64),
+    pub(super) now: (u64, u64),
 }
 
 /// In which way they differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// The same verdict for the same analysis.
-    Unchanged,
-    /// Another verdict or analysis, and no move either way.
+    /// Another analysis or other reasons for the same move, or another verdict where neither moves.
     Changed,
     /// Only the candidate moves.
     MoveAdded,
@@ -67,10 +81,11 @@ pub struct Said {
     pub reasons: Vec<Reason>,
 }
 
-/// Holds the candidate's answer against the record's.
-pub(super) fn compare(record: u64, at: u64, then: &Decided, now: Result<Decision, String>) -> Difference {
-    let kind = kind(&then.result, &now);
-    Difference { record, at, service: then.service.clone(), kind, then: Said::of(&then.result), now: Said::of(&now) }
+/// Holds the candidate's answer against the record's; none = it is unchanged.
+pub(super) fn compare(record: u64, at: u64, then: &Decided, now: Result<Decision, String>) -> Option<Difference> {
+    let kind = kind(&then.result, &now)?;
+    let (service, then, now) = (then.service.clone(), Said::of(&then.result), Said::of(&now));
+    Some(Difference { record, at, service, kind, then, now })
 }
 
 /// The first answer that was read and that neither the record nor its situation holds.
@@ -95,19 +110,33 @@ pub(super) fn unknown(situation: &Situation, then: &[Read], now: &[Answer]) -> O
     unknown.map(|answer| format!("{}({})", answer.capability, answer.arguments.join(", ")))
 }
 
-fn kind(then: &Result<Decision, String>, now: &Result<Decision, String>) -> Kind {
+/// None = the same verdict, for the same analysis and reasons.
+fn kind(then: &Result<Decision, String>, now: &Result<Decision, String>) -> Option<Kind> {
     let moved = |said: &Result<Decision, String>| said.as_ref().is_ok_and(|decision| decision.verdict.moves());
     match (then, now) {
-        (Err(before), Err(after)) if before == after => Kind::Unchanged,
-        (_, Err(_)) => Kind::Fault,
-        _ if moved(now) && !moved(then) => Kind::MoveAdded,
-        _ if moved(then) && !moved(now) => Kind::MoveRemoved,
-        (Ok(before), Ok(after)) if before.verdict == after.verdict && before.analysis == after.analysis => {
-            Kind::Unchanged
-        }
-        (Ok(before), Ok(after)) if moved(now) && before.verdict != after.verdict => Kind::MoveChanged,
-        _ => Kind::Changed,
+        (Err(before), Err(after)) if before == after => None,
+        (_, Err(_)) => Some(Kind::Fault),
+        _ if moved(now) && !moved(then) => Some(Kind::MoveAdded),
+        _ if moved(then) && !moved(now) => Some(Kind::MoveRemoved),
+        (Ok(before), Ok(after)) if moved(now) && !same_move(&before.verdict, &after.verdict) => Some(Kind::MoveChanged),
+        (Ok(before), Ok(after)) if same_words(before, after) => None,
+        _ => Some(Kind::Changed),
     }
+}
+
+/// What a move expects to lose is an estimate, and no part of where it leads.
+fn same_move(before: &Verdict, after: &Verdict) -> bool {
+    use Verdict::{FailBack, FailOver, SwitchOver};
+    match (before, after) {
+        (SwitchOver(a), SwitchOver(b)) | (FailOver(a), FailOver(b)) | (FailBack(a), FailBack(b)) => {
+            a.to_site == b.to_site && a.promote == b.promote && a.shifts == b.shifts
+        }
+        _ => before == after,
+    }
+}
+
+fn same_words(before: &Decision, after: &Decision) -> bool {
+    before.verdict == after.verdict && before.analysis == after.analysis && before.reasons == after.reasons
 }
 
 impl Said {
@@ -133,14 +162,14 @@ impl Difference {
     pub(super) fn lines(&self) -> String {
         let tone = match self.kind {
             Kind::MoveAdded | Kind::MoveRemoved | Kind::MoveChanged | Kind::Fault => Tone::Bad,
-            Kind::Changed | Kind::Unchanged => Tone::Warning,
+            Kind::Changed => Tone::Warning,
         };
         let kind = match self.kind {
             Kind::MoveAdded => "MOVE ADDED",
             Kind::MoveRemoved => "MOVE REMOVED",
             Kind::MoveChanged => "MOVE CHANGED",
             Kind::Fault => "FAULT",
-            Kind::Changed | Kind::Unchanged => "changed",
+            Kind::Changed => "changed",
         };
         let (record, service) = (self.record, &self.service);
         format!(
@@ -155,7 +184,7 @@ impl Difference {
 #[cfg(test)]
 mod tests {
     use tidegate_engine::Answer;
-    use tidegate_kernel::contract::{Move, Verdict};
+    use tidegate_kernel::contract::Move;
     use tidegate_kernel::event::Read;
 
     use super::*;
@@ -181,17 +210,30 @@ mod tests {
     fn what_moves_is_told_from_what_only_says_otherwise() {
         let fault = || Err("the policy crashed".to_owned());
         let hold = || said(Verdict::Hold, "healthy");
+        let otherwise = |change: fn(&mut Decision)| {
+            let mut decision = said(to("west"), "dead").unwrap();
+            change(&mut decision);
+            Ok(decision)
+        };
+        let dearer = otherwise(|decision| {
+            if let Verdict::FailOver(there) = &mut decision.verdict {
+                there.expected_loss = Some(Default::default());
+            }
+        });
         for (then, now, kind) in [
-            (hold(), hold(), Kind::Unchanged),
-            (hold(), said(Verdict::Hold, "degraded"), Kind::Changed),
-            (hold(), said(to("west"), "dead"), Kind::MoveAdded),
-            (said(to("west"), "dead"), hold(), Kind::MoveRemoved),
-            (said(to("west"), "dead"), said(to("north"), "dead"), Kind::MoveChanged),
-            (said(to("west"), "dead"), said(to("west"), "lost"), Kind::Changed),
-            (hold(), fault(), Kind::Fault),
-            (fault(), fault(), Kind::Unchanged),
-            (fault(), said(to("west"), "dead"), Kind::MoveAdded),
-            (fault(), hold(), Kind::Changed),
+            (hold(), hold(), None),
+            (hold(), said(Verdict::Hold, "degraded"), Some(Kind::Changed)),
+            (hold(), said(to("west"), "dead"), Some(Kind::MoveAdded)),
+            (said(to("west"), "dead"), hold(), Some(Kind::MoveRemoved)),
+            (said(to("west"), "dead"), said(to("north"), "dead"), Some(Kind::MoveChanged)),
+            (said(to("west"), "dead"), said(to("west"), "lost"), Some(Kind::Changed)),
+            (said(to("west"), "dead"), otherwise(|said| said.reasons.push(Reason::new("a", "b"))), Some(Kind::Changed)),
+            (said(to("west"), "dead"), otherwise(|said| said.memo = "m".into()), None),
+            (said(to("west"), "dead"), dearer, Some(Kind::Changed)),
+            (hold(), fault(), Some(Kind::Fault)),
+            (fault(), fault(), None),
+            (fault(), said(to("west"), "dead"), Some(Kind::MoveAdded)),
+            (fault(), hold(), Some(Kind::Changed)),
         ] {
             assert_eq!(super::kind(&then, &now), kind, "{then:?} → {now:?}");
         }
