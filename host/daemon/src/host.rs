@@ -38,6 +38,7 @@ mod memory;
 pub mod metrics;
 mod plans;
 mod readiness;
+mod recheck;
 mod reload;
 mod rollout;
 mod run;

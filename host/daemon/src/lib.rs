@@ -16,5 +16,6 @@ pub mod journal;
 pub mod lease;
 pub mod node;
 pub mod prober;
+pub mod repeat;
 pub mod secrets;
 pub mod tls;

@@ -11,16 +11,15 @@ use serde::Serialize;
 use tidegate_engine::inspect::{self, MAX_FILE};
 use tidegate_engine::limits::Span;
 use tidegate_engine::{Engine, EngineConfig, LimitSettings, PolicySlot, Question, RevisionSpec};
-use tidegate_kernel::contract::Decision;
-use tidegate_kernel::event::Read;
+use tidegate_kernel::event::Answered;
 use tidegate_kernel::record::{Cause, Decided};
 use tidegate_kernel::replay::Replay;
 
-use crate::cli::explain;
 use crate::cli::failed::Failed;
 use crate::cli::journal::broken_journal;
 use crate::cli::text::{Tone, one_line, paint};
 use crate::journal::Reader;
+use crate::repeat::{self, Came};
 
 /// More would not fit the one screen; `--json` has all.
 const SHOWN: usize = 12;
@@ -157,9 +156,7 @@ impl Policies {
             }
         };
         let again = slot.answered(slot.decide(Arc::new(question)).await);
-        // Another version may count the same work otherwise.
-        let fuel = (version == env!("CARGO_PKG_VERSION")).then_some(again.fuel);
-        Ok(compare(decided, &again.result, &again.reads, fuel))
+        Ok(compare(decided, &again, version == env!("CARGO_PKG_VERSION")))
     }
 
     /// The policy that decided, with the settings that it had.
@@ -205,34 +202,12 @@ impl Policies {
     }
 }
 
-fn compare(then: &Decided, now: &Result<Decision, String>, reads: &[Read], fuel: Option<u64>) -> Repeated {
-    let Decided { service, result, .. } = then;
-    if result != now {
-        let how = if said(result) == said(now) { "the same with other words" } else { "otherwise" };
-        return Repeated::Differs(format!(
-            "asked again, the policy of {service} decides {how}: {}, and the record says {}",
-            said(now),
-            said(result)
-        ));
-    }
-    if reads != then.reads {
-        return Repeated::Differs(format!(
-            "asked again, the policy of {service} reads something else than the record says"
-        ));
-    }
-    match fuel.filter(|fuel| *fuel != then.fuel) {
-        Some(fuel) => Repeated::Differs(format!(
-            "asked again, the policy of {service} does {fuel} units of work, and the record says {}",
-            then.fuel
-        )),
+/// Where another version decided, the same work may be counted otherwise.
+fn compare(then: &Decided, now: &Answered, same_version: bool) -> Repeated {
+    let fuel = if same_version { now.fuel } else { then.fuel };
+    match repeat::difference(Came::from(then), Came { fuel, ..Came::from(now) }) {
+        Some(how) => Repeated::Differs(format!("asked again, the policy of {} {how}", then.service)),
         None => Repeated::Same,
-    }
-}
-
-fn said(result: &Result<Decision, String>) -> String {
-    match result {
-        Ok(decision) => format!("{} [{}]", explain::verdict(&decision.verdict), decision.analysis),
-        Err(fault) => fault.clone(),
     }
 }
 

@@ -38,6 +38,7 @@ figures! {
     DECISION_FAULTS Counter "tidegate_decision_faults_total" ["slot"] "Decisions that a policy failed to give; each counts as a hold."
     DEMOTIONS Counter "tidegate_demotions_total" ["slot"] "Policies that were put out of service for being stopped again and again."
     SHADOW Gauge "tidegate_shadow_questions" ["slot", "result"] "What came of the questions to a slot's shadow; begins anew with each active revision."
+    RECHECKS Counter "tidegate_decision_rechecks_total" ["slot", "result"] "Decisions that were asked about again, by whether the answer was the same."
     DECISION_SECONDS Counter "tidegate_decision_seconds_total" ["slot"] "Time that decisions took."
     JOURNAL_RECORDS Counter "tidegate_journal_records_total" [] "Records made durable."
     JOURNAL_SYNCS Counter "tidegate_journal_syncs_total" [] "Times that the disk was asked to confirm."

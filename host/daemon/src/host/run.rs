@@ -19,7 +19,7 @@ use super::hands::Tasks;
 use super::live::Live;
 use super::metrics::{self, Metrics};
 use super::slots::Slots;
-use super::{Host, clusters, heartbeat, memory, reload, rollout};
+use super::{Host, clusters, heartbeat, memory, recheck, reload, rollout};
 use crate::agent::ledger::Ledger;
 use crate::agents::protocol::ChainHead;
 use crate::agents::{Agents, Word};
@@ -62,7 +62,8 @@ pub struct Serving {
 pub async fn run(fleet_file: &Path, mut options: Options) -> anyhow::Result<()> {
     let begun = std::time::Instant::now();
     let mut stop = Stop::listen(options.stop.take())?;
-    let (host, mut running, words) = start(fleet_file, &options).await?;
+    let (samples, sampled) = recheck::channel();
+    let (host, mut running, words) = start(fleet_file, samples, &options).await?;
     let listeners = open_listeners(&host).await?;
     let listening = listeners.iter().map(Listener::listening).collect::<anyhow::Result<Vec<_>>>()?;
     let mut tasks = JoinSet::new();
@@ -74,6 +75,7 @@ pub async fn run(fleet_file: &Path, mut options: Options) -> anyhow::Result<()> 
     tasks.spawn(watch_faults(host.clone()));
     tasks.spawn(clusters::watch(host.clone()));
     tasks.spawn(memory::watch(host.clone()));
+    tasks.spawn(recheck::follow(host.clone(), sampled));
     let serving = tokio::spawn(api::serve(listeners, host.clone()));
     announce(&host, &listening, begun.elapsed());
     if let Some(told) = options.serving {
@@ -98,7 +100,11 @@ pub async fn run(fleet_file: &Path, mut options: Options) -> anyhow::Result<()> 
 }
 
 /// Everything but the doors.
-async fn start(fleet_file: &Path, options: &Options) -> anyhow::Result<(Arc<Host>, Running, mpsc::Receiver<Word>)> {
+async fn start(
+    fleet_file: &Path,
+    samples: recheck::Samples,
+    options: &Options,
+) -> anyhow::Result<(Arc<Host>, Running, mpsc::Receiver<Word>)> {
     let live = Live::read(fleet_file).context("the fleet file cannot be used; nothing was started")?;
     live.missing.iter().for_each(|missing| tracing::error!("{missing}"));
     let state = live.fleet.host.state.clone();
@@ -110,7 +116,7 @@ async fn start(fleet_file: &Path, options: &Options) -> anyhow::Result<(Arc<Host
     let live = Arc::new(ArcSwap::from_pointee(live));
     let (words, heard) = mpsc::channel(WORDS);
     let agents = Arc::new(start_agents(&live.load(), clock, words.clone()).await?);
-    let slots = Slots::open(&live, agents.clone(), metrics.clone(), options).await?;
+    let slots = Slots::open(&live, agents.clone(), metrics.clone(), samples, options).await?;
     let parts = Parts { fleet_file: fleet_file.to_owned(), state, live, clock, slots, agents, words, metrics };
     let (host, running) = begin(kernel, journal, parts)?;
     let live = host.live();

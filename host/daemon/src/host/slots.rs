@@ -11,8 +11,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use tidegate_engine::grants::BoxFuture;
 use tidegate_engine::{
-    CommandRun, CommandRunner, Engine, EngineConfig, Outside, PolicySlot, ProviderSlot, Question, RevisionSpec,
-    SecretSource, Staged,
+    CommandRun, CommandRunner, Decided, Engine, EngineConfig, Outside, PolicyFault, PolicySlot, ProviderSlot, Question,
+    RevisionSpec, SecretSource, Staged,
 };
 use tidegate_kernel::contract::{Call, Done, Failure, Finding, Message, Output, Reason, Route, Situation};
 use tidegate_kernel::event::{Answered, Event, Revision};
@@ -20,6 +20,7 @@ use tidegate_kernel::picture::Picture;
 
 use super::live::Live;
 use super::metrics::{self, Metrics};
+use super::recheck::{Samples, Turns};
 use super::run::Options;
 use crate::agents::protocol::{Order, SlotPlan};
 use crate::agents::{Agents, Installation, draw};
@@ -49,6 +50,7 @@ const WORKERS_MAX: usize = 2;
 pub struct Slots {
     engine: Engine,
     metrics: Arc<Metrics>,
+    samples: Samples,
     shared: Arc<Shared>,
 }
 
@@ -70,6 +72,8 @@ struct Held {
     shadow: ArcSwapOption<Shadow>,
     /// How often in a row the active revision was stopped.
     stops: Mutex<Stops>,
+    /// Which decisions are asked about again.
+    turns: Turns,
 }
 
 enum Kind {
@@ -110,6 +114,7 @@ impl Slots {
         live: &Arc<ArcSwap<Live>>,
         agents: Arc<Agents>,
         metrics: Arc<Metrics>,
+        samples: Samples,
         options: &Options,
     ) -> anyhow::Result<Self> {
         let reading = live.load_full();
@@ -127,7 +132,7 @@ impl Slots {
             extra_roots: tls::trusted(reading.fleet.host.trust.as_deref())?,
             ..EngineConfig::default()
         };
-        let slots = Slots { engine: Engine::start(config).await?, metrics, shared: Arc::default() };
+        let slots = Slots { engine: Engine::start(config).await?, metrics, samples, shared: Arc::default() };
         let changes = slots.prepare(&reading).await?;
         slots.commit(changes).await?;
         Ok(slots)
@@ -256,11 +261,27 @@ impl Slots {
             tracing::debug!(slot, digest = decided.digest, "the policy says: {}", line.text);
         }
         held.stops().note(&decided);
+        let comes_again = comes_again(&decided);
         let answered = policy.answered(decided);
         if let Some(shadow) = held.shadow.load_full() {
-            shadow.offer(question, &answered);
+            shadow.offer(question.clone(), &answered);
+        }
+        if held.turns.come() && comes_again {
+            self.samples.offer(slot, question, &answered);
         }
         answered
+    }
+
+    /// Asks the active revision of a policy something again; nothing comes of it. None = it could not be asked just now.
+    pub(super) async fn ask_again(&self, slot: &str, question: Arc<Question>) -> Option<Answered> {
+        let held = self.held(slot)?;
+        let Kind::Policy(policy) = &held.kind else { return None };
+        // Who waits for a decision comes first.
+        if self.engine.metrics().policy_queue > 0 {
+            return None;
+        }
+        let decided = policy.decide(question).await;
+        comes_again(&decided).then(|| policy.answered(decided))
     }
 
     /// Has a candidate decide beside the active policy. What is loaded stays loaded.
@@ -519,6 +540,7 @@ impl Held {
             changed_in_us: AtomicU64::new(0),
             shadow: ArcSwapOption::empty(),
             stops: Mutex::default(),
+            turns: Turns::default(),
         })
     }
 
@@ -640,6 +662,11 @@ fn plan(live: &Live, wanted: &Wanted, revision: u64) -> SlotPlan {
         declared: wanted.declared.clone(),
         secrets: secrets.collect(),
     }
+}
+
+/// What the machine was too slow or too busy for may be answered the next time.
+fn comes_again(decided: &Decided) -> bool {
+    !decided.result.as_ref().is_err_and(PolicyFault::is_of_the_machine)
 }
 
 fn unanswered(why: String) -> Answered {
