@@ -1,5 +1,5 @@
-//! A journal with real decisions, decided again: by the policy that decided then, by one that waits longer, and not at all
-//! once somebody has edited it.
+//! A journal with real decisions, decided again: by the policy that decided then, by one that waits longer, by one that asks for
+//! what nobody wrote down, and not at all once somebody has edited it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
@@ -8,85 +8,236 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use serde_json::Value;
 use serde_json::value::to_raw_value;
-use tidegate::cli::policy::{Wanted, Workbench};
-use tidegate::journal::{FileJournal, SEGMENT_BYTES, Store};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tidegate::cli::policy::{Wanted, Workbench, backtest};
+use tidegate::journal::{FileJournal, SEGMENT_BYTES, Store, Verified, verify};
+use tidegate_kernel::record::{Cause, Record};
 use tidegate_simulator::fault::Fault;
 use tidegate_simulator::{Compiled, Happening, Script, Simulation, What, fleets};
 
 const POLICY: &str = "builtin:failover-quorum";
 
-/// The journal of a simulated host whose east dies, written as a host writes it.
-async fn journal(directory: &Path) {
+/// What a simulated host whose east dies writes down, decided by `plugin`.
+async fn records(plugin: &str, settings: Value) -> Vec<Record> {
     let fleet = fleets::three_sites().unwrap();
     let bench = Workbench::start(1).await.unwrap();
-    let mut wanted = Wanted { plugin: POLICY.into(), ..Wanted::default() };
-    wanted.limits = serde_json::from_value(serde_json::json!({ "wall-clock": "60s" })).unwrap();
+    let mut wanted = Wanted { plugin: plugin.into(), settings, ..Wanted::default() };
+    wanted.limits = serde_json::from_value(json!({ "wall-clock": "60s" })).unwrap();
     let slot = Arc::new(bench.ready(wanted).await.unwrap());
     let slots = fleet.services.iter().map(|service| (service.policy.clone(), slot.clone()));
     let mut decider = Compiled::new(bench.workers().remove(0), slots.collect::<BTreeMap<_, _>>());
     let dies = Happening { at: 60_000, lasts: Some(60_000), what: What::Break(Fault::SiteDown("east".into())) };
     let script = Script { happenings: vec![dies], length: 600_000, ..Script::default() };
-    let ended = Simulation::new(&fleet, script, 1, &mut decider).run();
-    let bodies = ended.journal.iter().map(|record| to_raw_value(record).unwrap()).collect();
-    let mut store = FileJournal::open(directory, SEGMENT_BYTES).unwrap().finish().unwrap();
-    store.append(bodies).unwrap();
+    Simulation::new(&fleet, script, 1, &mut decider).run().journal
 }
 
-fn backtest(directory: &Path, more: &[&str]) -> Output {
+/// They as a host writes them.
+fn journal(records: &[Record]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let bodies = records.iter().map(|record| to_raw_value(record).unwrap()).collect();
+    FileJournal::open(directory.path(), SEGMENT_BYTES).unwrap().finish().unwrap().append(bodies).unwrap();
+    directory
+}
+
+fn asked(directory: &Path, policy: &str, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(["policy", "backtest", "--policy", POLICY, "--limit", "wall-clock=60s", "--journal"]);
+    command.args(["policy", "backtest", "--policy", policy, "--limit", "wall-clock=60s", "--journal"]);
     command.arg(directory).args(more).output().unwrap()
 }
 
+#[track_caller]
 fn found(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", told(output)))
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn file(directory: &Path, name: &str, bytes: &[u8]) -> String {
+    let path = directory.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path.display().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_journal_is_decided_again() {
-    let directory = tempfile::tempdir().unwrap();
-    journal(directory.path()).await;
+    let directory = journal(&records(POLICY, Value::Null).await);
+    let directory = directory.path();
 
-    let same = backtest(directory.path(), &["--json", "--verify"]);
-    assert_eq!(same.status.code(), Some(0), "{}", String::from_utf8_lossy(&same.stdout));
+    let same = asked(directory, POLICY, &["--json", "--verify"]);
+    assert_eq!(same.status.code(), Some(0), "{}", told(&same));
     let all = found(&same);
     let decisions = all["decisions"].as_u64().unwrap();
-    assert!(decisions > 30, "{all}");
+    assert!(decisions > 30 && all["counted-only"].as_u64().unwrap() > 0, "{all}");
     assert_eq!(all["unchanged"], decisions, "{all}");
-    assert_eq!(all["cannot-tell"], serde_json::json!({}));
+    assert_eq!((&all["cannot-tell"], &all["torn"]), (&json!({}), &Value::Null));
     assert_eq!(all["verified"]["decisions"], decisions, "{all}");
     assert!(all["now"]["fuel-p50"].as_u64().unwrap() > 0 && all["then"]["fuel-p50"] == all["now"]["fuel-p50"], "{all}");
+    let head = verify(directory).unwrap().head;
+    assert_eq!(all["journal"], json!({ "n": head.n, "hash": head.hash }));
 
-    let settings = directory.path().join("patient.json");
-    std::fs::write(&settings, r#"{ "unhealthy-for": "10m" }"#).unwrap();
-    let patient = found(&backtest(directory.path(), &["--json", "--settings", settings.to_str().unwrap()]));
+    let settings = file(directory, "patient.json", br#"{ "unhealthy-for": "10m" }"#);
+    let patient = found(&asked(directory, POLICY, &["--json", "--settings", &settings]));
     assert!(patient["moves-removed"].as_u64().unwrap() > 3, "{patient}");
-    let removed = patient["differences"].as_array().unwrap().iter().find(|found| found["kind"] == "move-removed");
-    let removed = removed.unwrap();
+    let differences = patient["differences"].as_array().unwrap();
+    let removed = differences.iter().find(|found| found["kind"] == "move-removed").unwrap();
     assert!(removed["then"]["verdict"].as_str().unwrap().starts_with("fail over to"), "{removed}");
     assert_eq!(removed["now"]["verdict"], "hold", "{removed}");
     assert!(!removed["then"]["reasons"].as_array().unwrap().is_empty(), "{removed}");
-    let page = backtest(directory.path(), &["--settings", settings.to_str().unwrap()]);
-    let page = String::from_utf8_lossy(&page.stdout).into_owned();
+    let numbers: Vec<u64> = differences.iter().map(|found| found["record"].as_u64().unwrap()).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    let page = told(&asked(directory, POLICY, &["--settings", &settings]));
     assert!(page.contains("MOVE REMOVED record") && page.contains("now:  hold ["), "{page}");
+    assert!(page.contains("equal ones that were only counted"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn nothing_is_decided_from_a_journal_that_was_edited_or_is_not_there() {
-    let directory = tempfile::tempdir().unwrap();
-    let none = backtest(directory.path(), &[]);
-    assert_eq!(none.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&none.stderr).contains("there is no journal"));
+async fn who_moves_where_the_one_before_held_is_told_from_who_holds() {
+    let patient = journal(&records(POLICY, json!({ "unhealthy-for": "10m" })).await);
+    let all = found(&asked(patient.path(), POLICY, &["--json"]));
+    assert!(all["moves-added"].as_u64().unwrap() > 3, "{all}");
+    assert_eq!(all["moves-removed"], 0, "{all}");
+}
 
-    journal(directory.path()).await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_the_record_does_not_hold_is_told_and_what_it_holds_is_answered() {
+    let plugins = tempfile::tempdir().unwrap();
+    let guest = file(plugins.path(), "guest.wasm", tidegate_test_guests::hostile_policy());
+    let look = file(plugins.path(), "look.json", br#"{ "do": "look" }"#);
+
+    // Nothing that it looks up has been looked up by the one that decided.
+    let of_another = journal(&records(POLICY, Value::Null).await);
+    let all = found(&asked(of_another.path(), &guest, &["--json", "--settings", &look]));
+    let cannot: u64 = all["cannot-tell"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(cannot > 30 && all["decisions"] == cannot, "{all}");
+    for count in ["unchanged", "changed", "moves-added", "moves-removed", "moves-changed", "faults"] {
+        assert_eq!(all[count], 0, "{count}: {all}");
+    }
+    let page = told(&asked(of_another.path(), &guest, &["--settings", &look]));
+    assert!(page.contains("× cannot tell: it asks for health.observations("), "{page}");
+
+    // Its own record holds all of it, and its component is at hand only where it is named.
+    let own = journal(&records(&guest, json!({ "do": "look" })).await);
+    let here = plugins.path().to_str().unwrap();
+    let all = found(&asked(own.path(), &guest, &["--json", "--settings", &look, "--verify", "--plugins", here]));
+    let decisions = all["decisions"].as_u64().unwrap();
+    assert!(decisions > 0, "{all}");
+    assert_eq!((&all["unchanged"], &all["cannot-tell"]), (&json!(decisions), &json!({})), "{all}");
+    assert_eq!((&all["verified"]["decisions"], &all["verified"]["problems"]), (&json!(decisions), &json!([])), "{all}");
+    let unnamed = found(&asked(own.path(), &guest, &["--json", "--settings", &look, "--verify"]));
+    let reasons: Vec<&String> = unnamed["verified"]["not-repeated"].as_object().unwrap().keys().collect();
+    assert!(reasons.len() == 1 && reasons[0].contains("is not at hand; name its directory"), "{unnamed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_was_not_decided_like_that_fails_the_verification_by_its_record() {
+    let mut records = records(POLICY, Value::Null).await;
+    let is_decision = |record: &Record| matches!(record.cause, Cause::Decided(_));
+    let at = records.iter().position(is_decision).unwrap();
+    let Cause::Decided(decided) = &mut records[at].cause else { panic!("it was found by that") };
+    decided.fuel += 1;
+    // Its chain is whole: it was written like that.
+    let forged = journal(&records);
+    let output = asked(forged.path(), POLICY, &["--json", "--verify"]);
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let all = found(&output);
+    assert_eq!(all["unchanged"], all["decisions"], "{all}");
+    let problems = all["verified"]["problems"].as_array().unwrap();
+    assert_eq!((problems.len(), &problems[0]["record"]), (1, &json!(at + 1)), "{all}");
+    assert!(problems[0]["text"].as_str().unwrap().contains("units of work instead of"), "{all}");
+    let page = told(&asked(forged.path(), POLICY, &["--verify"]));
+    assert!(page.contains(&format!("record {}: asked again, the policy of", at + 1)), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn nothing_is_decided_from_a_journal_that_was_edited_cut_or_reordered_or_is_not_there() {
+    let none = tempfile::tempdir().unwrap();
+    let output = asked(none.path(), POLICY, &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told(&output).contains("there is no journal"));
+
+    let directory = journal(&records(POLICY, Value::Null).await);
     let segment = directory.path().join("journal-0000000000000001.jsonl");
     let text = std::fs::read_to_string(&segment).unwrap();
-    std::fs::write(&segment, text.replacen("fail-over", "fail-back", 1)).unwrap();
-    let edited = backtest(directory.path(), &[]);
-    let told = String::from_utf8_lossy(&edited.stderr).into_owned();
-    assert_eq!(edited.status.code(), Some(1), "{told}");
-    assert!(told.contains("the journal's chain is broken at record") && told.contains("nothing was decided"), "{told}");
-    assert!(edited.stdout.is_empty());
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let without_third = [&lines[..2], &lines[3..]].concat();
+    let swapped = [&lines[..2], &[lines[3], lines[2]], &lines[4..]].concat();
+    let edited = lines.iter().position(|line| line.contains("fail-over")).unwrap() + 1;
+    for (broken, at) in
+        [(text.replacen("fail-over", "fail-back", 1), edited), (without_third.concat(), 3), (swapped.concat(), 3)]
+    {
+        std::fs::write(&segment, broken).unwrap();
+        let output = asked(directory.path(), POLICY, &[]);
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(&format!("the journal's chain is broken at record {at}:")), "{told}");
+        assert!(told.contains(&format!("jsonl:{at}")) && told.contains("nothing was decided"), "{told}");
+        assert!(output.stdout.is_empty());
+    }
+
+    // What a crash leaves is no edit, and no part of the journal.
+    std::fs::write(&segment, &text[..text.len() - 9]).unwrap();
+    let torn = found(&asked(directory.path(), POLICY, &["--json"]));
+    assert_eq!(torn["journal"]["n"], lines.len() - 1, "{torn}");
+    assert!(torn["torn"].as_str().unwrap().contains("jsonl at byte "), "{torn}");
+    assert!(told(&asked(directory.path(), POLICY, &[])).contains("left out: an unfinished write"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_is_not_what_was_verified_or_cannot_be_read_ends_it() {
+    let bench = Workbench::start(2).await.unwrap();
+    let slot = bench.ready(Wanted { plugin: POLICY.into(), ..Wanted::default() }).await.unwrap();
+    let decide = |directory: &TempDir, journal: &Verified| {
+        backtest::backtest(directory.path(), journal, &slot, bench.workers(), |_| ()).map(|found| found.decisions)
+    };
+
+    // More than what may wait for a thread that no longer takes any.
+    let strange = tempfile::tempdir().unwrap();
+    let body = || to_raw_value(&json!({ "decided": "by a version that is still to come" })).unwrap();
+    let mut store = FileJournal::open(strange.path(), SEGMENT_BYTES).unwrap().finish().unwrap();
+    store.append((0..10_000).map(|_| body()).collect()).unwrap();
+    let written = verify(strange.path()).unwrap();
+    let failed = decide(&strange, &written).unwrap_err().to_string();
+    assert!(failed.contains("record 1 is intact, but not of a form that this version knows"), "{failed}");
+
+    let records = records(POLICY, Value::Null).await;
+    let whole = journal(&records);
+    let verified = verify(whole.path()).unwrap();
+    let (all, half) = (decide(&whole, &verified).unwrap(), records.len() / 2);
+    let shorter = journal(&records[..half]);
+    let failed = decide(&shorter, &verified).unwrap_err().to_string();
+    assert!(failed.contains("the journal was changed while it was read"), "{failed}");
+    // What a host has written since is for the next time.
+    let before = verify(shorter.path()).unwrap();
+    assert_eq!(before.head.n, half as u64);
+    let part = decide(&whole, &before).unwrap();
+    assert!(0 < part && part < all, "{part} of {all}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_situation_that_a_record_only_names_is_found_in_an_earlier_one_or_nobody_can_tell() {
+    let mut records = records(POLICY, Value::Null).await;
+    let first = records.iter().position(|record| matches!(record.cause, Cause::Decided(_))).unwrap();
+    let mut named = records[first].clone();
+    let Cause::Decided(decided) = &mut named.cause else { panic!("it was found by that") };
+    decided.situation.body = None;
+    named.transitions.clear();
+    let whole = found(&asked(journal(&records).path(), POLICY, &["--json"]));
+    let decisions = whole["decisions"].as_u64().unwrap();
+
+    records.push(named.clone());
+    let after = found(&asked(journal(&records).path(), POLICY, &["--json"]));
+    assert_eq!((&after["decisions"], &after["unchanged"]), (&json!(decisions + 1), &json!(decisions + 1)), "{after}");
+    assert_eq!(after["cannot-tell"], json!({}), "{after}");
+
+    // What comes later does not tell what was known before.
+    records.pop();
+    records.insert(first, named);
+    let before = found(&asked(journal(&records).path(), POLICY, &["--json"]));
+    assert_eq!((&before["decisions"], &before["unchanged"]), (&json!(decisions + 1), &json!(decisions)), "{before}");
+    let why = "neither its record nor an earlier one holds the situation";
+    assert_eq!(before["cannot-tell"], json!({ why: 1 }), "{before}");
 }
