@@ -17,5 +17,6 @@ pub mod lease;
 pub mod node;
 pub mod prober;
 pub mod repeat;
+pub mod said;
 pub mod secrets;
 pub mod tls;

@@ -6,7 +6,7 @@ use tidegate_kernel::contract::Decision;
 use tidegate_kernel::event::{Answered, Read};
 use tidegate_kernel::record::Decided;
 
-use crate::cli::explain;
+use crate::said;
 
 /// What has to come again.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ pub fn difference(first: Came<'_>, again: Came<'_>) -> Option<String> {
 
 fn said(result: &Result<Decision, String>) -> String {
     match result {
-        Ok(decision) => format!("{} [{}]", explain::verdict(&decision.verdict), decision.analysis),
+        Ok(decision) => format!("{} [{}]", said::verdict(&decision.verdict), decision.analysis),
         Err(fault) => fault.clone(),
     }
 }

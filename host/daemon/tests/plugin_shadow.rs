@@ -98,7 +98,7 @@ async fn a_shadow_is_compared_and_takes_over_only_if_it_showed_what_is_required(
     })
     .await;
     scene.left.abort();
-    let moves = |found: &&Value| found["active"]["verdict"].as_str().unwrap().starts_with("fail-over to right");
+    let moves = |found: &&Value| found["active"]["verdict"].as_str().unwrap().starts_with("fail over to right");
     until("they do not agree", || async {
         scene.get("/diff").await["differences"].as_array().unwrap().iter().any(|found| moves(&found))
     })
@@ -108,7 +108,7 @@ async fn a_shadow_is_compared_and_takes_over_only_if_it_showed_what_is_required(
     assert_eq!(difference["shadow"]["verdict"], "hold", "{tally}");
     assert!(!difference["shadow"]["reasons"].as_array().unwrap().is_empty(), "{tally}");
     let page = said(&scene.typed(&["diff", "failover/default"]).await);
-    assert!(page.contains("active: fail-over to right") && page.contains("shadow: hold"), "{page}");
+    assert!(page.contains("active: fail over to right") && page.contains("shadow: hold"), "{page}");
 
     let many = scene.typed(&["promote", "failover/default", "--require", "divergence<=0,decisions>=1"]).await;
     assert_eq!(many.status.code(), Some(3), "{}", said(&many));

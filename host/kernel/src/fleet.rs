@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::contract::{Autonomy, Millis, Objectives, Severity, Strategy, Tier};
+use crate::contract::{Autonomy, Millis, Objectives, Severity, Share, Strategy, Tier};
 
 pub use calendar::{in_maintenance, local_time};
 pub use check::{Finding, check};
@@ -77,6 +77,21 @@ pub struct Fleet {
     pub runbooks: BTreeMap<String, toml::Table>,
     pub secrets: BTreeMap<String, SecretSource>,
     pub people: BTreeMap<String, Person>,
+}
+
+impl Fleet {
+    /// Where a service should be.
+    pub fn home(&self, service: &Service) -> Vec<Share> {
+        let site = |site: SiteId| self.sites[site.at()].name.clone();
+        if service.strategy == Strategy::ActiveActive {
+            return service
+                .places
+                .iter()
+                .map(|place| Share { site: site(place.site), per_cent: place.share })
+                .collect();
+        }
+        vec![Share { site: site(service.active_at_start), per_cent: 100 }]
+    }
 }
 
 /// `[host]`: this host, and what holds for the whole fleet.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::capacity::Capacity;
 use crate::clusters::Clusters;
-use crate::contract::{Millis, Severity, Share, Strategy};
+use crate::contract::{Millis, Severity};
 use crate::desk::{Desk, Timer, Turn};
 use crate::event::{Effect, Event, Moment};
 use crate::fleet::{Fleet, Service, ServiceId, SiteId, in_maintenance, local_time};
@@ -268,7 +268,7 @@ impl Kernel {
     fn declare(&mut self, turn: &mut Turn) {
         for id in self.service_ids() {
             let service = &self.fleet.services[id.at()];
-            let (name, home) = (service.name.clone(), home(service, &self.fleet));
+            let (name, home) = (service.name.clone(), self.fleet.home(service));
             match self.state.services.get(&name).map(|known| known.life.clone()) {
                 None => {
                     let life = Life::at_home(home, turn.now);
@@ -320,15 +320,6 @@ impl Kernel {
         self.service_ids().for_each(|id| self.ask(&mut turn, id));
         turn.finish_recorded(Cause::FleetChanged, effects);
     }
-}
-
-/// Where a service should be.
-fn home(service: &Service, fleet: &Fleet) -> Vec<Share> {
-    let site = |site: SiteId| fleet.sites[site.at()].name.clone();
-    if service.strategy == Strategy::ActiveActive {
-        return service.places.iter().map(|place| Share { site: site(place.site), per_cent: place.share }).collect();
-    }
-    vec![Share { site: site(service.active_at_start), per_cent: 100 }]
 }
 
 fn index(fleet: &Fleet) -> HashMap<String, ServiceId> {

@@ -20,6 +20,7 @@ mod database;
 mod plan;
 pub mod report;
 mod status;
+pub mod timeline;
 mod what_if;
 
 /// The whole fleet, worst first.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use tidegate_kernel::contract::{self, Candidate, Outcome, Reason, Severity, Situation, Status, Verdict, Veto};
+use tidegate_kernel::contract::{self, Candidate, Outcome, Reason, Severity, Situation, Status, Veto};
 use tidegate_kernel::event::{Command, Revision, RunId};
 use tidegate_kernel::record::{Cause, Change, Decided, Record, Sensed};
 use tidegate_kernel::rules;
@@ -25,6 +25,7 @@ use crate::cli::status::{self, sentences, state_tone, status_tone};
 use crate::cli::text::{Table, Tone, cell, facts, paint};
 use crate::cli::times::{Times, length};
 use crate::cli::{Common, runs};
+use crate::said;
 
 /// `explain SERVICE`.
 #[derive(Args, Debug)]
@@ -182,34 +183,6 @@ pub fn page(explanation: &Explanation, times: &Times) -> String {
         let _ = write!(text, "\n{} {}", paint("LAST MOVE", Tone::Title), moved_block(moved, &times));
     }
     text
-}
-
-/// A verdict as a sentence's end.
-pub fn verdict(verdict: &Verdict) -> String {
-    let toward = |name: &str, to: &contract::Move| match to.shifts.as_slice() {
-        [] => format!("{name} to {}", to.to_site),
-        shifts => format!(
-            "{name} to {}, in shifts of {} %",
-            to.to_site,
-            shifts.iter().map(|shift| shift.share.to_string()).collect::<Vec<_>>().join(", ")
-        ),
-    };
-    match verdict {
-        Verdict::Hold => "hold".to_owned(),
-        Verdict::ProbeMore(looks) => {
-            format!("look again at {}", looks.iter().map(|look| look.site.as_str()).collect::<Vec<_>>().join(", "))
-        }
-        Verdict::SwitchOver(to) => toward("switch over", to),
-        Verdict::FailOver(to) => toward("fail over", to),
-        Verdict::FailBack(to) => toward("fail back", to),
-        Verdict::Rebalance(shares) => format!(
-            "rebalance: {}",
-            shares.iter().map(|share| format!("{} {} %", share.site, share.per_cent)).collect::<Vec<_>>().join(", ")
-        ),
-        Verdict::Fence(nodes) => format!("fence {}", nodes.join(", ")),
-        Verdict::Run(invocation) => format!("run {}", invocation.runbook),
-        Verdict::Ask(question) => format!("ask: {}", question.text),
-    }
 }
 
 impl Story {
@@ -436,7 +409,7 @@ fn unready(readiness: &Readiness) -> Option<Fact> {
 fn held(last: &LastDecision) -> Option<Fact> {
     match &last.ruling {
         Ruling::Hold(because) => Some(notable(
-            format!("the policy said {}, the host holds: {}", verdict(&last.verdict), sentences(because)),
+            format!("the policy said {}, the host holds: {}", said::verdict(&last.verdict), sentences(because)),
             String::new(),
         )),
         _ => None,
@@ -466,7 +439,8 @@ fn headline(explanation: &Explanation, times: &Times) -> String {
 
 fn decision(account: &Account, times: &Times) -> String {
     let last = &account.last;
-    let mut lines = vec![("verdict", format!("{} [{}]", paint(verdict(&last.verdict), Tone::Title), last.analysis))];
+    let mut lines =
+        vec![("verdict", format!("{} [{}]", paint(said::verdict(&last.verdict), Tone::Title), last.analysis))];
     lines.push(("when", when(last, times)));
     lines.extend(reasons("because", &last.reasons));
     lines.extend(last.vetoes.iter().map(veto));

@@ -18,9 +18,10 @@ use crate::cli::failed::{Exit, Failed};
 use crate::cli::replay::{self, Replayed};
 use crate::cli::text::{Tone, one_line, paint};
 use crate::cli::times::Times;
-use crate::cli::{Common, explain, reach};
+use crate::cli::{Common, reach};
 use crate::client::Lines;
 use crate::journal::{self as store, Entry, Reader};
+use crate::said;
 
 /// What can be done with the journal.
 #[derive(Debug, Subcommand)]
@@ -305,7 +306,7 @@ fn cause(cause: &Cause) -> (String, Tone) {
         Cause::Sensed(Sensed::Cluster { cluster }) => plain(format!("{cluster}: its nodes were looked at")),
         Cause::Decided(decided) => match &decided.result {
             Ok(decision) => {
-                plain(format!("{}: {} [{}]", decided.service, explain::verdict(&decision.verdict), decision.analysis))
+                plain(format!("{}: {} [{}]", decided.service, said::verdict(&decision.verdict), decision.analysis))
             }
             Err(fault) => (format!("{}: no decision: {fault}", decided.service), Tone::Bad),
         },

@@ -238,7 +238,7 @@ fn one_question(question: &Question, times: &Times) -> String {
     }
     if let About::Move { options, .. } = &question.about {
         for (index, option) in options.iter().enumerate() {
-            text += &format!("  option {}: {}\n", index + 1, crate::cli::explain::verdict(option));
+            text += &format!("  option {}: {}\n", index + 1, crate::said::verdict(option));
         }
     }
     text + &format!("  tidegate approve {name}, or tidegate reject {name}\n")

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
+use crate::said::Said;
+
 /// Between two columns.
 const GAP: usize = 2;
 
@@ -130,6 +132,12 @@ impl Tone {
             Tone::Title => Style::new().bold(),
         }
     }
+}
+
+/// What a policy said, on one line.
+pub fn said(said: &Said) -> String {
+    let reasons: Vec<&str> = said.reasons.iter().map(|reason| reason.text.as_str()).collect();
+    one_line(&format!("{} [{}] {}", said.verdict, said.analysis, reasons.join("; ")))
 }
 
 #[cfg(test)]

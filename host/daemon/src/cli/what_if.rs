@@ -7,8 +7,9 @@ use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::status::sentences;
 use crate::cli::text::{Table, Tone, cell};
-use crate::cli::{Common, explain, reach};
+use crate::cli::{Common, reach};
 use crate::client::encode;
+use crate::said;
 
 /// `what-if --lose SITE`.
 #[derive(Args, Debug)]
@@ -47,7 +48,7 @@ pub fn page(judged: &[Judgement]) -> String {
             judgement.order.map(|order| order.to_string()).unwrap_or_default().into(),
             cell(&judgement.service, Tone::Title),
             judgement.tier.as_str().into(),
-            cell(explain::verdict(&judgement.verdict), tone),
+            cell(said::verdict(&judgement.verdict), tone),
             judgement.loss.as_str().into(),
             because.into(),
         ]);

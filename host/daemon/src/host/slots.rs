@@ -262,8 +262,10 @@ impl Slots {
         }
         held.stops().note(&decided);
         let comes_again = comes_again(&decided);
+        // Who looks further than the question is asked once more, and only that answer counts.
+        let settled = decided.answers.iter().all(|answer| shadow::is_known(&question, answer));
         let answered = policy.answered(decided);
-        if let Some(shadow) = held.shadow.load_full() {
+        if let Some(shadow) = held.shadow.load_full().filter(|_| settled) {
             shadow.offer(question.clone(), &answered);
         }
         if held.turns.come() && comes_again {

@@ -14,9 +14,11 @@ use tidegate_kernel::event::{
 };
 use tidegate_kernel::fleet::{ClusterId, Fleet, ServiceId, SiteId, VantageId, parse};
 use tidegate_kernel::picture::Picture;
-use tidegate_kernel::record::{Change, Record};
+use tidegate_kernel::record::Record;
 use tidegate_kernel::replay::Replay;
-use tidegate_kernel::state::{Ruling, ServiceState};
+use tidegate_kernel::runbook::endpoints;
+use tidegate_kernel::state::ServiceState;
+use tidegate_kernel::view::timeline;
 
 #[path = "database.rs"]
 pub mod database;
@@ -492,7 +494,7 @@ impl World {
         // What a store would write is what a store would read.
         let line = serde_json::to_string(&record).expect("a record can be written");
         let record: Record = serde_json::from_str(&line).expect("a record can be read");
-        tell(&mut self.timeline, self.mono, &record);
+        self.timeline.extend(timeline::lines(&record).map(|line| format!("{} {line}", clock(self.mono))));
         if self.journal.is_empty() {
             self.replay = Replay::default();
         }
@@ -570,69 +572,10 @@ fn moment(mono: Millis, wall_off: i64) -> Moment {
 
 /// The servers hold what the fleet file says at the start.
 fn first_routes(fleet: &Fleet) -> BTreeMap<String, Vec<Endpoint>> {
-    let mut routes = BTreeMap::new();
-    for service in &fleet.services {
-        let Some(route) = &service.route else { continue };
-        let active_active = service.strategy == Strategy::ActiveActive;
-        let here = service.places.iter().filter(|place| active_active || place.site == service.active_at_start);
-        let endpoints = here.map(|place| Endpoint {
-            site: fleet.sites[place.site.at()].name.clone(),
-            target: place.endpoint.clone(),
-            weight: if active_active { place.share } else { 100 },
-        });
-        routes.insert(route.name.clone(), endpoints.collect());
-    }
-    routes
+    let with_route = fleet.services.iter().filter_map(|service| Some((service, service.route.as_ref()?)));
+    with_route.map(|(service, route)| (route.name.clone(), endpoints(fleet, service, &fleet.home(service)))).collect()
 }
 
 fn clock(mono: Millis) -> String {
     format!("{:02}:{:02}.{:03}", mono / 60_000, mono / 1_000 % 60, mono % 1_000)
-}
-
-/// One line for each transition that a reader of an incident would care for.
-fn tell(timeline: &mut Vec<String>, mono: Millis, record: &Record) {
-    for transition in &record.transitions {
-        let line = match &transition.change {
-            Change::Life { service, life } if (1..20).contains(&transition.rule) => {
-                format!("{service} is {} at {}, epoch {}", life.state, life.active, life.epoch)
-            }
-            Change::Decision { service, last, .. } => {
-                let fault = last.fault.as_ref().map(|fault| format!(" ({fault})")).unwrap_or_default();
-                format!(
-                    "{service}: policy says {} [{}]{fault}{}",
-                    last.verdict.name(),
-                    last.analysis,
-                    ruled(&last.ruling)
-                )
-            }
-            Change::Step { run, step, state } => {
-                format!("r{} step {step} {:?} {}", run.0, state.status, state.text).trim_end().to_owned()
-            }
-            Change::RunOpened { run } => format!("r{} opens: {} of {} to {}", run.id.0, run.kind, run.service, run.to),
-            Change::RunHeading { run, heading } => format!("r{} heads {heading:?}", run.0),
-            Change::RunClosed { run, end, .. } => format!("r{} closes: {end:?}", run.0),
-            Change::Asked { question } => format!("q{} asks: {}", question.id.0, question.text),
-            Change::Answered { question, answer } => format!("q{} answered: {answer:?}", question.0),
-            Change::Drift { service, drift: Some(drift) } => format!("{service} drifts: {}", drift.text),
-            Change::Drift { service, drift: None } => format!("{service}: drift is over"),
-            Change::Brake { tripped: Some(tripped) } => format!("brake: {}", tripped.text),
-            Change::Freeze { freeze: Some(freeze) } => format!("freeze: {}", freeze.text),
-            Change::Tell { notice } => format!("told {}: {}", notice.channel, notice.message.subject),
-            _ => continue,
-        };
-        timeline.push(format!("{} {:>3} {line}", clock(mono), transition.rule));
-    }
-}
-
-fn ruled(ruling: &Ruling) -> String {
-    match ruling {
-        Ruling::Nothing => String::new(),
-        Ruling::Run(run) => format!(" → r{}", run.0),
-        Ruling::Ask { question, because } => format!(" → asks q{}: {}", question.0, codes(because)),
-        Ruling::Hold(because) => format!(" → held: {}", codes(because)),
-    }
-}
-
-fn codes(reasons: &[Reason]) -> String {
-    reasons.iter().map(|reason| reason.code.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_kernel::contract::{Endpoint, Epoch, Millis, Route, Strategy};
+use tidegate_kernel::contract::{Endpoint, Epoch, Millis, Route};
 use tidegate_kernel::fleet::Fleet;
+use tidegate_kernel::runbook::endpoints;
 
 /// Resolvers that clients ask, each with a cache of its own that was filled at another moment.
 pub(crate) const RESOLVERS: u64 = 4;
@@ -37,14 +38,7 @@ impl Names {
         let mut entries = BTreeMap::new();
         for service in &fleet.services {
             let Some(route) = &service.route else { continue };
-            let active_active = service.strategy == Strategy::ActiveActive;
-            let here = service.places.iter().filter(|place| active_active || place.site == service.active_at_start);
-            let endpoints = here.map(|place| Endpoint {
-                site: fleet.sites[place.site.at()].name.clone(),
-                target: place.endpoint.clone(),
-                weight: if active_active { place.share } else { 100 },
-            });
-            let endpoints: Vec<Endpoint> = endpoints.collect();
+            let endpoints = endpoints(fleet, service, &fleet.home(service));
             let ttl = u64::from(route.ttl_seconds) * 1_000;
             let cached = (0..RESOLVERS).map(|at| (endpoints.clone(), now + ttl * (at + 1) / RESOLVERS)).collect();
             let entry = Entry { endpoints, ttl_seconds: route.ttl_seconds, written_by: None, changed: now, cached };

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Deserialize;
-use tidegate_kernel::contract::Reason;
 
 use super::{Slot, change, one_slot};
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
-use crate::cli::text::{Tone, facts, one_line, paint};
+use crate::cli::text::{Tone, facts, paint, said as line};
 use crate::cli::times::Times;
 use crate::cli::{Common, reach};
 use crate::client::encode;
+use crate::said::Said;
 
 /// `plugin shadow SLOT PLUGIN`.
 #[derive(Args, Debug)]
@@ -86,13 +86,6 @@ struct Difference {
     shadow: Said,
 }
 
-#[derive(Debug, Deserialize)]
-struct Said {
-    verdict: String,
-    analysis: String,
-    reasons: Vec<Reason>,
-}
-
 pub(super) async fn shadow(common: &Common, console: &Console, asked: &ShadowOf) -> Result<Exit, Failed> {
     match &asked.plugin {
         Some(plugin) => change(common, console, &asked.slot, "shadow", Some(plugin), asked.settings.as_deref()).await,
@@ -145,9 +138,4 @@ fn page(tally: &Tally, times: &Times) -> String {
         );
     }
     text
-}
-
-fn line(said: &Said) -> String {
-    let reasons: Vec<&str> = said.reasons.iter().map(|reason| reason.text.as_str()).collect();
-    one_line(&format!("{} [{}] {}", said.verdict, said.analysis, reasons.join("; ")))
 }

@@ -13,10 +13,10 @@ use tidegate_kernel::contract::{Decision, Manifest, Outcome, PastMove, SiteView,
 
 use super::With;
 use crate::cli::console::Console;
-use crate::cli::explain;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::plugins::{component, refused};
 use crate::cli::text::{Table, Tone, cell, facts, one_line, paint};
+use crate::said::verdict;
 
 /// A policy is asked in so many engines, so often each.
 const ENGINES: usize = 2;
@@ -262,7 +262,7 @@ fn situation_table(situations: &[Asked]) -> String {
     let mut table = Table::new(["situation", "verdict", "because", "fuel", ""]);
     for asked in situations {
         let (verdict, because) = match (&asked.decision, &asked.fault) {
-            (Some(said), _) => (cell(explain::verdict(&said.verdict), Tone::Plain), said.analysis.clone()),
+            (Some(said), _) => (cell(verdict(&said.verdict), Tone::Plain), said.analysis.clone()),
             (None, fault) => {
                 (cell("no decision", Tone::Bad), fault.as_ref().map_or(String::new(), ToString::to_string))
             }

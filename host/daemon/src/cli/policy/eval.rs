@@ -16,6 +16,7 @@ use crate::cli::explain;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::text::{Tone, facts, one_line, paint};
 use crate::cli::times::length;
+use crate::said;
 
 /// `policy eval PLUGIN`.
 #[derive(Args, Debug)]
@@ -140,7 +141,7 @@ fn headline(situation: &Situation) -> String {
 }
 
 fn decision_lines(decision: &Decision) -> Vec<(&'static str, String)> {
-    let verdict = paint(explain::verdict(&decision.verdict), Tone::Title);
+    let verdict = paint(said::verdict(&decision.verdict), Tone::Title);
     let mut lines = vec![("verdict", format!("{verdict} [{}]", decision.analysis))];
     lines.extend(explain::reasons("because", &decision.reasons));
     lines.extend(decision.vetoes.iter().map(explain::veto));

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use tidegate_engine::{Answer, Engine, EngineConfig, PolicySlot, Question, Staged};
-use tidegate_kernel::contract::{Decision, Reason, Timestamp, Verdict};
+use tidegate_kernel::contract::{Decision, Reason, Timestamp};
 use tidegate_kernel::event::Answered;
 use tokio::sync::mpsc;
 
 use super::spec::Wanted;
+use crate::said::{self, Said};
 
 /// Questions that may wait for it.
 const WAITING: usize = 32;
@@ -79,18 +80,6 @@ pub struct Difference {
     pub shadow: Said,
 }
 
-/// A verdict and why; or why there is none.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Said {
-    /// The verdict's name, with where it moves to.
-    pub verdict: String,
-    /// The analysis' code.
-    pub analysis: String,
-    /// Why.
-    pub reasons: Vec<Reason>,
-}
-
 impl Shadow {
     /// Starts an engine for it, and has it wait for the first question.
     pub(super) async fn start(name: &str, ready: (Wanted, Staged), against: u64) -> anyhow::Result<Self> {
@@ -143,9 +132,10 @@ async fn follow(engine: Engine, slot: PolicySlot, mut waiting: mpsc::Receiver<Of
         own.situation.memo = memos.get(&service).cloned().unwrap_or_default();
         let own = Arc::new(own);
         let decided = slot.decide(own.clone()).await;
-        if let Ok(Decision { memo, .. }) = &decided.result {
-            let fits = memo.len() <= MEMO_MAX;
-            memos.insert(service, if fits { memo.clone() } else { String::new() });
+        match &decided.result {
+            Ok(Decision { memo, .. }) if memo.len() <= MEMO_MAX => drop(memos.insert(service, memo.clone())),
+            // As for the active policy: after an error it begins with an empty one.
+            _ => drop(memos.remove(&service)),
         }
         let unknown = decided.answers.iter().any(|answer| !is_known(&own, answer));
         let shadow = slot.answered(decided);
@@ -156,7 +146,7 @@ async fn follow(engine: Engine, slot: PolicySlot, mut waiting: mpsc::Receiver<Of
 }
 
 /// The question itself holds what was read, as it does for the active policy.
-fn is_known(question: &Question, answer: &Answer) -> bool {
+pub(super) fn is_known(question: &Question, answer: &Answer) -> bool {
     let (situation, picture) = (&question.situation, &question.picture);
     let argument = |at: usize| answer.arguments.get(at).map_or("", String::as_str);
     match answer.capability.as_str() {
@@ -199,47 +189,27 @@ impl Tally {
         self.took_us = (self.took_us.0 + shadow.took_us, self.took_us.1 + active.took_us);
         self.fuel = (self.fuel.0 + shadow.fuel, self.fuel.1 + active.fuel);
         self.faults += u64::from(shadow.result.is_err());
-        let (is, was) = (Said::of(&shadow.result), Said::of(&active.result));
-        if let (Ok(_), Ok(_)) = (&shadow.result, &active.result) {
-            self.decisions += 1;
-            self.different += u64::from(is.verdict != was.verdict);
-            self.other_analysis += u64::from(is.verdict == was.verdict && is.analysis != was.analysis);
-            self.divergence = self.different as f64 / self.decisions as f64;
-        }
-        if is.verdict != was.verdict {
+        let differs = match (&shadow.result, &active.result) {
+            (Ok(is), Ok(was)) => self.compare(is, was),
+            (is, was) => is.is_err() != was.is_err(),
+        };
+        if differs {
             if self.differences.len() == KEPT {
                 self.differences.pop_front();
             }
             let (at, service) = (question.situation.now, question.situation.service.clone());
-            self.differences.push_back(Difference { at, service, active: was, shadow: is });
+            let (active, shadow) = (Said::of(&active.result), Said::of(&shadow.result));
+            self.differences.push_back(Difference { at, service, active, shadow });
         }
     }
-}
 
-impl Said {
-    fn of(result: &Result<Decision, String>) -> Said {
-        match result {
-            Ok(decision) => Said {
-                verdict: words(&decision.verdict),
-                analysis: decision.analysis.clone(),
-                reasons: decision.reasons.clone(),
-            },
-            Err(fault) => Said { verdict: fault.clone(), analysis: String::new(), reasons: Vec::new() },
-        }
-    }
-}
-
-/// The verdict's name, and where it leads: two with the same words come to the same.
-fn words(verdict: &Verdict) -> String {
-    let name = verdict.name();
-    match verdict {
-        Verdict::FailOver(to) | Verdict::SwitchOver(to) | Verdict::FailBack(to) => format!("{name} to {}", to.to_site),
-        Verdict::Rebalance(shares) => {
-            let shares: Vec<String> =
-                shares.iter().map(|share| format!("{} {} %", share.site, share.per_cent)).collect();
-            format!("{name} to {}", shares.join(", "))
-        }
-        _ => name.to_owned(),
+    fn compare(&mut self, is: &Decision, was: &Decision) -> bool {
+        let same = said::same(&is.verdict, &was.verdict);
+        self.decisions += 1;
+        self.different += u64::from(!same);
+        self.other_analysis += u64::from(same && is.analysis != was.analysis);
+        self.divergence = self.different as f64 / self.decisions as f64;
+        !same
     }
 }
 

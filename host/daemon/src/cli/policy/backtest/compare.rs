@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 use tidegate_engine::Answer;
-use tidegate_kernel::contract::{Decision, Reason, Situation, Verdict};
+use tidegate_kernel::contract::{Decision, Situation};
 use tidegate_kernel::event::Read;
 use tidegate_kernel::record::Decided;
 
-use crate::cli::explain;
-use crate::cli::text::{Tone, one_line, paint};
+use crate::cli::text::{Tone, paint, said as line};
+use crate::said::{self, Said};
 
 /// One record beside the candidate.
 pub(super) struct Compared {
@@ -69,18 +69,6 @@ pub struct Difference {
     pub now: Said,
 }
 
-/// A verdict and why; or why there is none.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Said {
-    /// As people read it.
-    pub verdict: String,
-    /// The analysis' code.
-    pub analysis: String,
-    /// Why.
-    pub reasons: Vec<Reason>,
-}
-
 /// Holds the candidate's answer against the record's; none = it is unchanged.
 pub(super) fn compare(record: u64, at: u64, then: &Decided, now: Result<Decision, String>) -> Option<Difference> {
     let kind = kind(&then.result, &now)?;
@@ -118,43 +106,16 @@ fn kind(then: &Result<Decision, String>, now: &Result<Decision, String>) -> Opti
         (_, Err(_)) => Some(Kind::Fault),
         _ if moved(now) && !moved(then) => Some(Kind::MoveAdded),
         _ if moved(then) && !moved(now) => Some(Kind::MoveRemoved),
-        (Ok(before), Ok(after)) if moved(now) && !same_move(&before.verdict, &after.verdict) => Some(Kind::MoveChanged),
+        (Ok(before), Ok(after)) if moved(now) && !said::same(&before.verdict, &after.verdict) => {
+            Some(Kind::MoveChanged)
+        }
         (Ok(before), Ok(after)) if same_words(before, after) => None,
         _ => Some(Kind::Changed),
     }
 }
 
-/// What a move expects to lose is an estimate, and no part of where it leads.
-fn same_move(before: &Verdict, after: &Verdict) -> bool {
-    use Verdict::{FailBack, FailOver, SwitchOver};
-    match (before, after) {
-        (SwitchOver(a), SwitchOver(b)) | (FailOver(a), FailOver(b)) | (FailBack(a), FailBack(b)) => {
-            a.to_site == b.to_site && a.promote == b.promote && a.shifts == b.shifts
-        }
-        _ => before == after,
-    }
-}
-
 fn same_words(before: &Decision, after: &Decision) -> bool {
     before.verdict == after.verdict && before.analysis == after.analysis && before.reasons == after.reasons
-}
-
-impl Said {
-    fn of(result: &Result<Decision, String>) -> Said {
-        match result {
-            Ok(decision) => Said {
-                verdict: explain::verdict(&decision.verdict),
-                analysis: decision.analysis.clone(),
-                reasons: decision.reasons.clone(),
-            },
-            Err(fault) => Said { verdict: fault.clone(), analysis: String::new(), reasons: Vec::new() },
-        }
-    }
-
-    fn line(&self) -> String {
-        let reasons: Vec<&str> = self.reasons.iter().map(|reason| reason.text.as_str()).collect();
-        one_line(&format!("{} [{}] {}", self.verdict, self.analysis, reasons.join("; ")))
-    }
 }
 
 impl Difference {
@@ -175,8 +136,8 @@ impl Difference {
         format!(
             "{} record {record}, {service}\n   then: {}\n   now:  {}\n",
             paint(kind, tone),
-            self.then.line(),
-            self.now.line()
+            line(&self.then),
+            line(&self.now)
         )
     }
 }
@@ -184,7 +145,7 @@ impl Difference {
 #[cfg(test)]
 mod tests {
     use tidegate_engine::Answer;
-    use tidegate_kernel::contract::Move;
+    use tidegate_kernel::contract::{Move, Reason, Verdict};
     use tidegate_kernel::event::Read;
 
     use super::*;
