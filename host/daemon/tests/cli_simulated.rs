@@ -48,6 +48,10 @@ fn a_scenario_passes_fails_with_its_line_and_is_held_against_its_golden_timeline
     assert_eq!(differs.status.code(), Some(1));
     assert!(said(&differs).contains("was: ") && said(&differs).contains("shop to north"), "{}", said(&differs));
 
+    let of_another = timeline.replacen("# failover-quorum", "# another", 1).replacen("to west", "to north", 1);
+    std::fs::write(&golden, of_another).unwrap();
+    assert_eq!(tidegate(&["test", &path]).status.code(), Some(0), "another policy's timeline is no measure");
+
     std::fs::remove_file(&golden).unwrap();
     let report = directory.path().join("report.xml");
     let codes = directory.path().join("codes.txt");

@@ -5,6 +5,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
+use std::time::Duration;
 use tidegate_engine::{Grants, PolicySlot};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -18,34 +19,52 @@ async fn under_load_nothing_is_dropped_and_nothing_old_counts_after_the_acknowle
     };
     let slot = Arc::new(policy_slot(&engine, patient("nothing")).await);
     let acknowledged = Arc::new(AtomicU64::new(slot.revision().number));
-    let done = Arc::new(AtomicBool::new(false));
-    let callers: Vec<_> = (0..8).map(|_| tokio::spawn(ask(slot.clone(), acknowledged.clone(), done.clone()))).collect();
+    let load = Arc::new(Load::default());
+    let callers: Vec<_> =
+        (0..8).map(|_| tokio::spawn(ask(slot.clone(), acknowledged.clone(), load.clone()))).collect();
     for round in 0..10 {
+        load.at_least(10 * (round + 1)).await;
         let swapped = slot.swap(engine.stage(patient(&format!("nothing-{round}"))).await.unwrap()).await.unwrap();
         acknowledged.store(swapped.to, Ordering::SeqCst);
     }
-    done.store(true, Ordering::SeqCst);
-    let mut decided = 0;
+    load.at_least(200).await;
+    load.done.store(true, Ordering::SeqCst);
     for caller in callers {
-        decided += caller.await.unwrap();
+        caller.await.unwrap();
     }
-    assert!(decided > 100, "{decided}");
     assert_eq!(engine.metrics().swaps, 10);
 }
 
+/// What the callers have had answered, and whether they may stop.
+#[derive(Default)]
+struct Load {
+    decided: AtomicU64,
+    done: AtomicBool,
+}
+
+impl Load {
+    /// Waits for so many answers, so that each swap finds the callers at work, however slow the machine.
+    async fn at_least(&self, answers: u64) {
+        let answered = async {
+            while self.decided.load(Ordering::SeqCst) < answers {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(120), answered).await.expect("the callers no longer get answers");
+    }
+}
+
 /// Asks until told to stop; every question gets an answer, and none is older than the last acknowledgement.
-async fn ask(slot: Arc<PolicySlot>, acknowledged: Arc<AtomicU64>, done: Arc<AtomicBool>) -> u64 {
+async fn ask(slot: Arc<PolicySlot>, acknowledged: Arc<AtomicU64>, load: Arc<Load>) {
     let question = Arc::new(question());
-    let mut decided = 0;
-    while !done.load(Ordering::SeqCst) {
+    while !load.done.load(Ordering::SeqCst) {
         slot.decide_then(question.clone(), |found| {
             assert!(found.result.is_ok(), "{:?}", found.result);
             assert!(found.revision >= acknowledged.load(Ordering::SeqCst), "an old revision counted");
         })
         .await;
-        decided += 1;
+        load.decided.fetch_add(1, Ordering::SeqCst);
     }
-    decided
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
+use tidegate_kernel::record::Cause;
+use tidegate_simulator::Ended;
 use tidegate_simulator::scenario::{Failure, Scenario};
 
 use super::junit;
@@ -20,7 +22,8 @@ use crate::cli::text::{Tone, paint};
   tidegate policy test scenarios --policy mine.wasm --junit report.xml
   tidegate policy test scenarios/github.toml --update    write its golden timeline anew
 
-Beside NAME.toml lies NAME.timeline, what happened line by line; where it is missing nothing is compared.
+Beside NAME.toml lies NAME.timeline, what happened line by line with the policy that it names first; where it is missing, or is
+another policy's, nothing is compared.
 Exit codes: 0 all passed, 1 some did not, 2 a scenario cannot be read.")]
 pub struct Test {
     /// Scenario files, or directories of them.
@@ -84,9 +87,10 @@ pub async fn run(console: &Console, asked: &Test) -> Result<Exit, Failed> {
         }
         let mut deciders = deciders(&bench, &scenario.fleet, &wanted).await?;
         let judged = scenario.play(&mut deciders[0]);
+        let timeline = headed(&judged.ended);
         codes.extend(judged.ended.codes);
         let mut failures = judged.failures;
-        failures.extend(golden(&scenario.file, &judged.ended.timeline, asked.update)?);
+        failures.extend(golden(&scenario.file, &timeline, asked.update)?);
         let (file, title) = (scenario.file.clone(), scenario.title.clone());
         cases.push(Case { file, title, failures, simulated: judged.ended.simulated });
     }
@@ -157,6 +161,16 @@ fn find(path: &Path, found: &mut BTreeMap<PathBuf, ()>) -> Result<(), Failed> {
     Ok(())
 }
 
+/// The timeline behind the name of the policy that decided: another one's is no measure for it.
+fn headed(ended: &Ended) -> Vec<String> {
+    let name = ended.journal.iter().find_map(|record| match &record.cause {
+        Cause::Decided(decided) => Some(decided.revision.name.as_str()),
+        _ => None,
+    });
+    let header = format!("# {}", name.unwrap_or("nobody"));
+    [header].into_iter().chain(ended.timeline.iter().cloned()).collect()
+}
+
 /// What differs from the golden timeline, or nothing after it was written anew.
 fn golden(scenario: &Path, timeline: &[String], update: bool) -> Result<Vec<Failure>, Failed> {
     let path = scenario.with_extension("timeline");
@@ -169,6 +183,9 @@ fn golden(scenario: &Path, timeline: &[String], update: bool) -> Result<Vec<Fail
         return Ok(Vec::new());
     }
     let golden = read(&path)?;
+    if golden.lines().next() != timeline.first().map(String::as_str) {
+        return Ok(Vec::new());
+    }
     let lines = || golden.lines().map(Some).chain(std::iter::repeat(None));
     let differs = timeline.iter().map(|line| Some(line.as_str())).chain([None]).zip(lines()).position(|(a, b)| a != b);
     Ok(differs.map(|at| differing(&path, at, golden.lines().nth(at), timeline.get(at))).into_iter().collect())
