@@ -198,12 +198,13 @@ impl Kernel {
     /// Whose lease is renewed from now on.
     pub(crate) fn lead(&self, turn: &mut Turn, service: ServiceId) {
         let Some((id, cluster)) = self.cluster_of(service) else { return };
-        let (primary, known) = (self.held(&cluster.name).map(|held| held.primary.clone()), self.service_state(service));
-        let epoch = known.map_or(0, |known| known.life.epoch);
+        let held = || self.held(&cluster.name).map(|held| held.primary.clone());
+        let primary = self.lease_under_way(service).unwrap_or_else(held);
+        let epoch = self.service_state(service).map_or(0, |known| known.life.epoch);
         turn.effect(Effect::Lead { cluster: id, primary, epoch });
     }
 
-    /// At the start: everything is looked at, and whoever leads may go on.
+    /// At the start, and with a new fleet file: everything is looked at, and whoever leads may go on.
     pub(crate) fn watch_clusters(&self, turn: &mut Turn) {
         (0..self.fleet.clusters.len()).for_each(|at| turn.effect(Effect::Sample { cluster: ClusterId(at as u16) }));
         self.service_ids().for_each(|service| self.lead(turn, service));

@@ -63,6 +63,32 @@ fn a_lost_asynchronous_primary_is_replaced_only_when_its_lease_is_over() {
 }
 
 #[test]
+fn a_host_that_starts_again_gives_no_lease_back_that_a_run_has_ended() {
+    let mut whole = asynchronous();
+    let begun = whole.journal.len();
+    kill(&mut whole, "east");
+    whole.run(20_000);
+    let mut told_nobody = 0;
+    for at in begun + 1..whole.journal.len() {
+        let mut world = asynchronous();
+        kill(&mut world, "east");
+        world.crash_at = Some((at, Crash::AfterEffects));
+        world.run(20_000);
+        world.restart();
+        let Some(run) = world.kernel.state().open_runs().find(|run| run.data.is_some()) else { continue };
+        let step = |name: &str| &run.steps.iter().find(|step| step.name == name).unwrap().state;
+        let expected = match (step("promote").attempt > 0, step("proof").status) {
+            (true, _) => run.data.as_ref().unwrap().to.as_deref(),
+            (_, StepStatus::Running | StepStatus::Done) => None,
+            _ => Some("east"),
+        };
+        told_nobody += usize::from(expected.is_none());
+        assert_eq!(world.leads.as_deref(), expected, "after record {at}: {}", told(&world));
+    }
+    assert!(told_nobody > 2, "{told_nobody}");
+}
+
+#[test]
 fn nothing_is_promoted_when_too_few_of_the_set_are_reached() {
     let mut world = synchronous();
     kill(&mut world, "east");

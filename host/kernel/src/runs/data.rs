@@ -6,7 +6,7 @@
 use crate::contract::{Cluster, Fact, Millis, Node, Proof, Role, Severity, SyncSet};
 use crate::desk::{Lease, Timer, Turn};
 use crate::event::{Action, Effect, Moment, RunId};
-use crate::fleet;
+use crate::fleet::{self, ServiceId};
 use crate::guard::{Kind, Proposal};
 use crate::kernel::Kernel;
 use crate::record::Cause;
@@ -21,6 +21,8 @@ pub(super) const PROOF_PATIENCE: Millis = 15_000;
 const LEASE_AGAIN: Millis = 1_000;
 /// A person knows that it is off.
 pub(crate) const PERSON: &str = "person";
+/// The kind of a proof that is a lease's end.
+const LEASE: &str = "lease";
 /// A proof of this kind can be lifted by any session.
 const ADVISORY: &str = "advisory";
 
@@ -134,7 +136,7 @@ impl Kernel {
 
     fn lease_over(&self, run: &Run, now: Moment) -> Option<Proof> {
         let ends = self.desk.leases.get(&run.id)?.ends?;
-        (ends <= now.mono).then(|| simple("lease", vec![fact("over-for-ms", now.mono - ends)]))
+        (ends <= now.mono).then(|| simple(LEASE, vec![fact("over-for-ms", now.mono - ends)]))
     }
 
     /// Has the site's lease end, where one is held at all.
@@ -151,6 +153,22 @@ impl Kernel {
         lease.asked = Some(now);
         self.desk.at(now + LEASE_AGAIN, Timer::Run(id));
         turn.effect(Effect::EndLease { run: id, cluster: fleet::ClusterId(at as u16), epoch });
+    }
+
+    /// Who may hold a lease while a run takes it away, whatever else is asked for meanwhile: nobody from its end on, and whoever is
+    /// promoted once that has begun. None = no run does.
+    pub(crate) fn lease_under_way(&self, service: ServiceId) -> Option<Option<String>> {
+        let run = self.state.runs.get(&self.service_state(service)?.run?)?;
+        let from = &run.data.as_ref()?.from;
+        let promoted = run.steps.iter().find_map(|step| match &step.action {
+            Action::Promote { node, .. } if step.state.attempt > 0 => Some(node.clone()),
+            _ => None,
+        });
+        let ended = || {
+            self.desk.leases.contains_key(&run.id)
+                || proven(run, from).is_some_and(|proof| [LEASE, PERSON].contains(&proof.kind.as_str()))
+        };
+        promoted.map(Some).or_else(|| ended().then_some(None))
     }
 
     /// When the last lease that anybody may hold for a run's cluster ends.
