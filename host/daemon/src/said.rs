@@ -59,6 +59,14 @@ pub fn verdict(verdict: &Verdict) -> String {
     }
 }
 
+/// Where one moves to, if it names one place.
+pub fn destination(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::SwitchOver(to) | Verdict::FailOver(to) | Verdict::FailBack(to) => Some(&to.to_site),
+        _ => None,
+    }
+}
+
 /// Whether two verdicts come to the same. What a move expects to lose is an estimate, and the words of a question are words: neither
 /// is part of where they lead.
 pub fn same(one: &Verdict, other: &Verdict) -> bool {

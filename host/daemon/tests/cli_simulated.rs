@@ -61,7 +61,7 @@ fn a_scenario_passes_fails_with_its_line_and_is_held_against_its_golden_timeline
     let failed = tidegate(&[&["test", path.as_str()], &more[..]].concat());
     assert_eq!(failed.status.code(), Some(1));
     let told = json(&failed);
-    assert_eq!(told["scenarios"][0]["failures"][0]["line"], 10, "{told}");
+    assert_eq!(told["cases"][0]["failures"][0]["line"], 10, "{told}");
     assert_eq!(told["never-given"], serde_json::json!(["never-said"]), "{told}");
     let report = std::fs::read_to_string(&report).unwrap();
     assert!(report.contains("failures=\"1\"") && report.contains("<failure>it did not come to this"), "{report}");

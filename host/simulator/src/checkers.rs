@@ -23,7 +23,7 @@ pub enum Checker {
     NameEmpty,
     /// A name never leads to where the data was fenced.
     TowardsFenced,
-    /// Nobody is promoted while somebody else could still acknowledge.
+    /// Nobody is promoted while somebody else could still acknowledge, unless a person has said that it is off.
     UnprovenPromotion,
     /// A run that does not go on has told somebody.
     StuckSilently,

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_kernel::Kernel;
 use tidegate_kernel::contract::{Failure, Millis, Outcome};
-use tidegate_kernel::event::{Command, Effect, Event, Look, Moment};
+use tidegate_kernel::event::{Action, Command, Effect, Event, Look, Moment, RunId};
 use tidegate_kernel::fleet::{ClusterId, Fleet, ServiceId, SiteId, VantageId};
 use tidegate_kernel::record::{Change, Record, Transition};
+use tidegate_kernel::state::Run;
 
 use crate::chance::Chance;
 use crate::checkers::{Checker, Hit, Mutant};
@@ -110,9 +111,13 @@ pub struct Simulation<'a> {
     effects: Vec<Effect>,
     groups: Vec<Group>,
     wall_off: i64,
-    /// When anything was last different from before.
+    /// When what there is to see was last different from before.
+    differs: Millis,
+    /// When the kernel last noted anything.
     restless: Millis,
     events: u64,
+    /// What is asked every few seconds may wait while nothing happens.
+    hurried: bool,
     /// Lines are kept only for those who read them.
     timeline: Option<Vec<String>>,
     codes: BTreeSet<String>,
@@ -138,8 +143,10 @@ impl<'a> Simulation<'a> {
             journal: Vec::new(),
             effects: Vec::new(),
             wall_off: 0,
+            differs: 0,
             restless: 0,
             events: 0,
+            hurried: false,
             timeline: None,
             codes: BTreeSet::new(),
         };
@@ -150,6 +157,12 @@ impl<'a> Simulation<'a> {
     /// Keeps the timeline.
     pub fn with_timeline(mut self) -> Self {
         self.timeline = Some(Vec::new());
+        self
+    }
+
+    /// Asks policies seldom while nothing happens: for those who play thousands.
+    pub fn hurried(mut self) -> Self {
+        self.hurried = true;
         self
     }
 
@@ -238,7 +251,7 @@ impl<'a> Simulation<'a> {
 
     fn begin(&mut self, at: usize) {
         let Happening { at: began, lasts, what } = self.script.happenings[at].clone();
-        self.restless = self.world.now;
+        self.differs = self.world.now;
         match what {
             What::Break(fault) => {
                 self.say(&fault.to_string());
@@ -342,8 +355,9 @@ impl<'a> Simulation<'a> {
                 self.deliver(DECIDING, Event::Decided { ticket, service, answer });
             }
             Effect::Perform { run, step, action, call } => {
+                self.check_proof(run, &action);
                 let (outcome, took) = self.world.perform(&action, &call);
-                self.restless = now;
+                self.differs = now;
                 if !self.script.mutants.contains(&Mutant::HostAsleep) {
                     self.deliver(took, Event::Stepped { run, step, outcome });
                 }
@@ -378,6 +392,16 @@ impl<'a> Simulation<'a> {
                     self.say(&format!("refused: {}", why.join(", ")));
                 }
             },
+        }
+    }
+
+    /// A person who says that a primary is off for good takes the proof's place.
+    fn check_proof(&mut self, run: RunId, action: &Action) {
+        let by_word = || self.kernel.state().runs.get(&run).is_some_and(Run::rests_on_a_word);
+        if let Action::Promote { cluster, node } = action
+            && !by_word()
+        {
+            self.world.check_promotion(cluster, node);
         }
     }
 
@@ -442,7 +466,7 @@ impl<'a> Simulation<'a> {
         }
         self.groups[group].services = services;
         if self.groups[group].last != outcomes {
-            (self.groups[group].last, self.restless) = (outcomes, now);
+            (self.groups[group].last, self.differs) = (outcomes, now);
         }
     }
 

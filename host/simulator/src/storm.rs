@@ -33,7 +33,7 @@ pub fn disaster(fleet: &Fleet, seed: u64) -> Script {
 
 /// Plays the disaster of that seed, keeping its timeline.
 pub fn replay(fleet: &Fleet, seed: u64, decider: &mut dyn Decider) -> Ended {
-    Simulation::new(fleet, disaster(fleet, seed), seed, decider).with_timeline().run()
+    Simulation::new(fleet, disaster(fleet, seed), seed, decider).hurried().with_timeline().run()
 }
 
 impl Storm {
@@ -54,7 +54,7 @@ impl Storm {
                         }
                         let seed = self.seed.wrapping_add(number);
                         let script = disaster(&self.fleet, seed);
-                        card.add(seed, &Simulation::new(&self.fleet, script, seed, &mut decider).run());
+                        card.add(seed, &Simulation::new(&self.fleet, script, seed, &mut decider).hurried().run());
                         progress(over.fetch_add(1, Ordering::Relaxed) + 1);
                     }
                     cards.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(card);

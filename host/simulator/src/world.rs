@@ -40,7 +40,7 @@ pub(crate) struct World {
     broken: Vec<(usize, Fault)>,
     pub(crate) conditions: Conditions,
     databases: Vec<Database>,
-    names: Names,
+    pub(crate) names: Names,
     pub(crate) clients: Vec<Clients>,
     /// By cluster: the newest epoch that each agent was told, and how far the host lets the lease be renewed.
     told: Vec<Vec<u64>>,
@@ -136,7 +136,7 @@ impl World {
 
     /// Whether nothing is broken.
     pub(crate) fn is_whole(&self) -> bool {
-        self.broken.iter().all(|(_, fault)| fault.is_a_moment())
+        self.broken.iter().all(|(_, fault)| fault.is_a_moment()) && self.names.are_ours()
     }
 
     fn reconsider(&mut self) {
@@ -466,19 +466,23 @@ impl World {
         if self.databases[of].servers[at].primary {
             return Ok(done(String::new()));
         }
-        let database = &self.databases[of];
-        let others = database.could_acknowledge(of, &self.conditions, at, self.now);
-        if !others.is_empty() {
-            let text = format!(
-                "{} of {} is promoted, and {} could still acknowledge",
-                database.servers[at].name,
-                database.name,
-                others.join(", ")
-            );
-            self.hits.add(Checker::UnprovenPromotion, self.now, text);
-        }
         self.databases[of].promote(at, !self.mutants.contains(&Mutant::TimelineKept), self.now);
         Ok(done(String::new()))
+    }
+
+    /// Nobody is promoted while somebody else could still acknowledge.
+    pub(crate) fn check_promotion(&mut self, cluster: &str, node: &str) {
+        let of = self.databases.iter().position(|database| database.name == cluster);
+        let Some((of, at)) = of.and_then(|of| Some((of, self.databases[of].position(node)?))) else { return };
+        let database = &self.databases[of];
+        if database.servers[at].primary || self.node_answers(of, at).is_err() {
+            return;
+        }
+        let others = database.could_acknowledge(of, &self.conditions, at, self.now);
+        if !others.is_empty() {
+            let text = format!("{node} of {cluster} is promoted, and {} could still acknowledge", others.join(", "));
+            self.hits.add(Checker::UnprovenPromotion, self.now, text);
+        }
     }
 
     /// What the provider says of a cluster now.
@@ -561,7 +565,7 @@ impl World {
         let target = here.map_or_else(|| format!("{service}.elsewhere"), |place| place.endpoint.clone());
         let Some(route) = &declared.route else { return };
         let endpoint = Endpoint { site: site.to_owned(), target, weight: 100 };
-        self.names.lead(&route.name, vec![endpoint], self.now);
+        self.names.meddle(&route.name, vec![endpoint], self.now);
     }
 
     fn check_split(&mut self) {

@@ -23,6 +23,7 @@ pub mod new;
 pub mod report;
 mod simulated;
 pub mod storm;
+mod table;
 pub mod test;
 mod workbench;
 

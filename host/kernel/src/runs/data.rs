@@ -420,6 +420,14 @@ fn fence_given_up(run: &Run, node: &str) -> bool {
     run.steps.iter().find(of_node).is_none_or(|step| given_up(step.state.status) && step.state.due.is_none())
 }
 
+impl Run {
+    /// Nothing but a person's word says that the old primary acknowledges no write any more.
+    pub fn rests_on_a_word(&self) -> bool {
+        let proof = self.data.as_ref().and_then(|data| proven(self, &data.from));
+        proof.is_some_and(|proof| proof.kind == PERSON)
+    }
+}
+
 /// The proof that a promotion rests on: the step that waited for one, else the primary's own clean stop.
 pub(crate) fn proven(run: &Run, primary: &str) -> Option<Proof> {
     let stopped = fence_proof(run, primary).filter(|proof| proof.kind != ADVISORY);

@@ -1,8 +1,9 @@
 //! Over quiet time in one step: when every look would find what the one before it found, they need not be taken.
 //!
-//! Two ways. While something is out of order, only looks and samples are left out, never a timer of the kernel's. While
-//! everything is at home and served, and has been for minutes, time itself is jumped over: what the kernel repeats for ever is
-//! then done once. So what a policy would do only after many quiet minutes comes late; nothing comes early.
+//! Three ways. While something is out of order, only looks and samples are left out, never a timer of the kernel's. Those who play
+//! thousands also have policies and name servers asked seldom once nobody has noted anything for a while. While everything is at home and served,
+//! and has been for minutes, time itself is jumped over: what the kernel repeats for ever is then done once. So what a policy
+//! would do only after many quiet minutes comes late; nothing comes early.
 
 use tidegate_kernel::contract::{Millis, State, Verdict};
 use tidegate_kernel::event::Event;
@@ -11,10 +12,12 @@ use tidegate_kernel::state::ServiceState;
 
 use super::{Due, Simulation};
 
-/// A shorter step than this saves nothing.
-const WORTH_IT: Millis = 1_500;
 /// Whatever is not yet mended has shown by then what comes of it.
 const CALM_AFTER: Millis = 180_000;
+/// When nothing has changed for so long …
+const SLOW_AFTER: Millis = 30_000;
+/// … what is asked and read every few seconds is asked and read this seldom.
+const STRIDE: Millis = 120_000;
 /// After a jump everything is seen for a while before something happens.
 const AWAKE_BEFORE: Millis = 20_000;
 
@@ -22,19 +25,22 @@ impl Simulation<'_> {
     /// Jumps as far as nothing happens.
     pub(super) fn pass_quiet_time(&mut self) {
         let now = self.world.now;
-        let since = self.restless.max(self.world.changed);
-        if self.world.conditions.random || now.saturating_sub(since) < self.settled_after() {
+        let differs = self.differs.max(self.world.changed);
+        if self.world.conditions.random || now.saturating_sub(differs) < self.settled_after() {
             return;
         }
-        let Some(known) = self.next_that_counts() else { return };
-        let long = self.world.is_whole() || now.saturating_sub(since) >= CALM_AFTER;
-        let calm = long && self.world.host_runs() && self.is_calm();
-        let to = if calm {
+        let since = differs.max(self.restless);
+        let (known, quiet) = (self.next_that_counts(), now.saturating_sub(since));
+        let jump = if (self.world.is_whole() || quiet >= CALM_AFTER) && self.world.host_runs() && self.is_calm() {
             known.saturating_sub(AWAKE_BEFORE)
+        } else if self.hurried && quiet >= SLOW_AFTER && self.nothing_waits() {
+            known.min(now + STRIDE)
         } else {
-            self.next_timer().map_or(known, |due| due.min(known))
+            0
         };
-        if to > now + WORTH_IT {
+        let to = self.next_timer().map_or(known, |due| due.min(known)).max(jump);
+        let looks = |((due, _), what): (&(Millis, u64), &Due)| *due < to && matches!(what, Due::Round(_));
+        if self.queue.iter().any(looks) {
             self.pass_until(to);
         }
     }
@@ -48,20 +54,15 @@ impl Simulation<'_> {
         looks.max(2 * self.fleet.host.freshness).max(self.fleet.host.warm_up)
     }
 
-    /// The next thing that is not a look; none while an answer is on its way.
-    fn next_that_counts(&self) -> Option<Millis> {
-        let mut next = self.script.length;
-        for ((due, _), what) in &self.queue {
-            match what {
-                Due::Deliver(life, _) if *life == self.life && !self.is_sample(what) => return None,
-                Due::Begin(_) | Due::End(_) | Due::Restart => {
-                    next = next.min(*due);
-                    break;
-                }
-                _ => {}
-            }
-        }
-        Some(next.min(self.world.next_change().unwrap_or(Millis::MAX)))
+    /// The next thing that is not a look.
+    fn next_that_counts(&self) -> Millis {
+        let counts = |what: &Due| match what {
+            Due::Deliver(life, _) => *life == self.life && !self.is_sample(what),
+            Due::Begin(_) | Due::End(_) | Due::Restart => true,
+            Due::Round(_) | Due::Beat(_) | Due::Looks(..) => false,
+        };
+        let queued = self.queue.iter().find(|(_, what)| counts(what)).map(|((due, _), _)| *due);
+        [queued, self.world.next_change()].into_iter().flatten().fold(self.script.length, Millis::min)
     }
 
     fn is_sample(&self, due: &Due) -> bool {
@@ -70,6 +71,11 @@ impl Simulation<'_> {
 
     fn next_timer(&self) -> Option<Millis> {
         self.kernel.next_timer().filter(|_| self.world.host_runs())
+    }
+
+    /// No run, and nothing to be found that the host does not know yet.
+    fn nothing_waits(&self) -> bool {
+        self.kernel.state().open_runs().next().is_none() && self.world.names.are_ours()
     }
 
     /// Everything is at home and served, and nobody is asked or waits: time alone changes nothing any more.
@@ -121,7 +127,7 @@ impl Simulation<'_> {
     }
 }
 
-/// The next moment after `to` in the rhythm of `due`.
+/// The first moment from `to` on in the rhythm of `due`.
 fn next_like(due: Millis, interval: Millis, to: Millis) -> Millis {
-    due + (to.saturating_sub(due) / interval + 1) * interval
+    due + to.saturating_sub(due).div_ceil(interval) * interval
 }

@@ -37,14 +37,23 @@ pub(crate) struct Server {
     pub(crate) log: u64,
     pub(crate) upstream: Option<usize>,
     pub(crate) set: Option<SyncSet>,
-    /// Until when its site believes that it may lead; asynchronous primaries only.
+    /// Until when it may lead; asynchronous primaries only.
     pub(crate) lease_until: Millis,
+    /// Before that its enforcer, which has just woken up, has not seen the time.
+    blind_until: Millis,
     /// When it last heard from its upstream.
     heard: Millis,
     /// Acknowledges at this moment.
     pub(crate) acknowledges: bool,
     /// Stood still a moment ago.
     stood_still: bool,
+}
+
+impl Server {
+    /// When its enforcer stops it, unless its lease is renewed.
+    fn ends(&self) -> Millis {
+        self.lease_until.max(self.blind_until)
+    }
 }
 
 /// Where a timeline begins, and on which.
@@ -99,6 +108,7 @@ impl Database {
             upstream: (at != leader).then_some(leader),
             set: set.clone().filter(|_| at == leader),
             lease_until: now + LEASE,
+            blind_until: 0,
             heard: now,
             acknowledges: false,
             stood_still: false,
@@ -143,9 +153,7 @@ impl Database {
             let still = conditions.frozen[site] || conditions.nodes[of][at].hangs;
             if self.servers[at].stood_still && !still {
                 self.waking_until = now + WAKE_UP;
-                // The machine believes that no time has passed; its enforcer sees the clock a moment later.
-                let server = &mut self.servers[at];
-                server.lease_until = server.lease_until.max(now + WAKE_UP);
+                self.servers[at].blind_until = now + WAKE_UP;
             }
             self.servers[at].stood_still = still;
         }
@@ -262,7 +270,7 @@ impl Database {
             }
             if *renewed {
                 self.servers[at].lease_until = now + LEASE;
-            } else if now >= server.lease_until {
+            } else if now >= server.ends() {
                 let server = &mut self.servers[at];
                 (server.up, server.barred, server.acknowledges) = (false, true, false);
                 stopped = true;
@@ -282,7 +290,7 @@ impl Database {
                 && !conditions.nodes[of][*at].unguarded
                 && !renewed[*at]
         };
-        (0..self.servers.len()).filter(waits).map(|at| self.servers[at].lease_until).min()
+        (0..self.servers.len()).filter(waits).map(|at| self.servers[at].ends()).min()
     }
 
     /// Acknowledged writes, in milliseconds of writing, that the history of the present leader does not have.
@@ -321,7 +329,8 @@ impl Database {
         if stands_still { None } else { Some(self.servers[at].up) }
     }
 
-    /// Who could still acknowledge a write, other than `but`: now, or when it wakes up. Empty = that is proven.
+    /// Who could still acknowledge a write, other than `but`: now, or when it wakes up, except in the moment before its enforcer
+    /// sees that its lease is over. Empty = that is proven.
     pub(crate) fn could_acknowledge(&self, of: usize, conditions: &Conditions, but: usize, now: Millis) -> Vec<&str> {
         let could = |at: &usize| {
             let server = &self.servers[*at];

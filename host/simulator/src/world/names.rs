@@ -18,6 +18,8 @@ struct Entry {
     ttl_seconds: u32,
     written_by: Option<Epoch>,
     changed: Millis,
+    /// Somebody else has changed it, and nobody has written it since.
+    meddled: bool,
     /// What each resolver holds, and until when.
     cached: Vec<(Vec<Endpoint>, Millis)>,
 }
@@ -41,7 +43,8 @@ impl Names {
             let endpoints = endpoints(fleet, service, &fleet.home(service));
             let ttl = u64::from(route.ttl_seconds) * 1_000;
             let cached = (0..RESOLVERS).map(|at| (endpoints.clone(), now + ttl * (at + 1) / RESOLVERS)).collect();
-            let entry = Entry { endpoints, ttl_seconds: route.ttl_seconds, written_by: None, changed: now, cached };
+            let ttl_seconds = route.ttl_seconds;
+            let entry = Entry { endpoints, ttl_seconds, written_by: None, changed: now, meddled: false, cached };
             entries.insert(route.name.clone(), entry);
         }
         Names { entries }
@@ -53,17 +56,21 @@ impl Names {
         if let Some(newer) = entry.written_by.filter(|written_by| *written_by > epoch) {
             return Err(Outdated(newer));
         }
-        (entry.written_by, entry.ttl_seconds) = (Some(epoch), route.ttl_seconds);
-        self.lead(&route.name, route.endpoints.clone(), now);
+        (entry.written_by, entry.ttl_seconds, entry.meddled) = (Some(epoch), route.ttl_seconds, false);
+        entry.lead(route.endpoints.clone(), now);
         Ok(())
     }
 
-    /// Somebody changes it, whoever that is.
-    pub(crate) fn lead(&mut self, name: &str, endpoints: Vec<Endpoint>, now: Millis) {
+    /// Somebody else changes it.
+    pub(crate) fn meddle(&mut self, name: &str, endpoints: Vec<Endpoint>, now: Millis) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        if entry.endpoints != endpoints {
-            (entry.endpoints, entry.changed) = (endpoints, now);
-        }
+        entry.meddled = true;
+        entry.lead(endpoints, now);
+    }
+
+    /// Nobody else has changed what the servers hold.
+    pub(crate) fn are_ours(&self) -> bool {
+        self.entries.values().all(|entry| !entry.meddled)
     }
 
     /// As the authoritative servers say.
@@ -105,5 +112,13 @@ impl Names {
             entry.cached.iter().filter(tells).map(|(_, until)| *until).min()
         };
         self.entries.values().filter_map(due).min()
+    }
+}
+
+impl Entry {
+    fn lead(&mut self, endpoints: Vec<Endpoint>, now: Millis) {
+        if self.endpoints != endpoints {
+            (self.endpoints, self.changed) = (endpoints, now);
+        }
     }
 }

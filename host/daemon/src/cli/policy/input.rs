@@ -40,7 +40,8 @@ pub fn read(file: &str, memo_format: &str) -> Result<Question, Failed> {
     question(&text, memo_format).map_err(|failed| failed.at(if file == "-" { "standard input" } else { file }))
 }
 
-fn question(text: &str, memo_format: &str) -> Result<Question, Failed> {
+/// Reads a situation, or a whole question with its picture, from JSON.
+pub fn question(text: &str, memo_format: &str) -> Result<Question, Failed> {
     let value: Value =
         serde_json::from_str(text).map_err(|error| Failed::usage(format!("this is not JSON: {error}")))?;
     let whole = if value.get("situation").is_some() {

@@ -1,4 +1,4 @@
-//! A JUnit report, which every build server reads. Knows no scenario beyond its name and its failures.
+//! A JUnit report, which every build server reads. Knows no case beyond its name and its failures.
 
 use std::fmt::Write as _;
 
@@ -6,12 +6,12 @@ use super::test::Tested;
 
 /// The whole file.
 pub(super) fn report(tested: &Tested) -> String {
-    let (all, failed) = (tested.scenarios.len(), tested.failed);
+    let (all, failed) = (tested.cases.len(), tested.failed);
     let mut xml = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  \
          <testsuite name=\"tidegate policy test\" tests=\"{all}\" failures=\"{failed}\">\n"
     );
-    for case in &tested.scenarios {
+    for case in &tested.cases {
         let (file, title) = (escaped(&case.file.display().to_string()), escaped(&case.title));
         // Writing to a string cannot fail.
         let _ = write!(xml, "    <testcase classname=\"{file}\" name=\"{title}\"");

@@ -1,4 +1,5 @@
-//! `tidegate policy test`: scenarios played in the simulator, judged, and held against their golden timelines.
+//! `tidegate policy test`: scenarios played in the simulator, judged, and held against their golden timelines; and tables of
+//! single questions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,9 @@ use tidegate_kernel::record::Cause;
 use tidegate_simulator::Ended;
 use tidegate_simulator::scenario::{Failure, Scenario};
 
-use super::junit;
 use super::simulated::{WithPolicy, deciders, fleet_of};
+use super::table::Table;
+use super::{Wanted, Workbench, junit};
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::text::{Tone, paint};
@@ -21,12 +23,14 @@ use crate::cli::text::{Tone, paint};
   tidegate policy test scenarios                 the built-in policy, every *.toml below the directory
   tidegate policy test scenarios --policy mine.wasm --junit report.xml
   tidegate policy test scenarios/github.toml --update    write its golden timeline anew
+  tidegate policy test examples/scenarios --codes examples/scenarios/failover-quorum.codes    which codes nothing shows
 
 Beside NAME.toml lies NAME.timeline, what happened line by line with the policy that it names first; where it is missing, or is
-another policy's, nothing is compared.
+another policy's, nothing is compared. A file with [[case]] in it is a table: one situation, and in each case what is different
+in it and what the policy has to say.
 Exit codes: 0 all passed, 1 some did not, 2 a scenario cannot be read.")]
 pub struct Test {
-    /// Scenario files, or directories of them.
+    /// Files of scenarios or of tables, or directories of them.
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
     /// The policy.
@@ -38,7 +42,7 @@ pub struct Test {
     /// Write a JUnit report there.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// File with the codes that the policy can give, one on each line: says which of them no scenario has shown.
+    /// File with the codes that the policy can give, one on each line: says which of them nothing has shown, and which it lacks.
     #[arg(long, value_name = "FILE")]
     pub codes: Option<PathBuf>,
 }
@@ -47,16 +51,25 @@ pub struct Test {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Tested {
-    /// Scenarios that passed.
+    /// Cases that passed: a scenario is one, each line of a table is one.
     pub passed: usize,
-    /// Scenarios that did not.
+    /// Cases that did not.
     pub failed: usize,
     /// By file.
-    pub scenarios: Vec<Case>,
+    pub cases: Vec<Case>,
     /// Codes that the policy gave.
     pub codes: BTreeSet<String>,
-    /// Codes that it can give and that no scenario has shown; none = it is not known which it can.
+    /// Codes that it can give and that nothing has shown; none = it is not known which it can.
     pub never_given: Option<BTreeSet<String>>,
+    /// Codes that it gave and that the list of those that it can give lacks.
+    pub unlisted: Option<BTreeSet<String>>,
+}
+
+/// Something to be tried.
+#[derive(Debug)]
+enum Trial {
+    Scenario(Box<Scenario>),
+    Table(Table),
 }
 
 /// What came of one.
@@ -69,32 +82,29 @@ pub struct Case {
     pub title: String,
     /// Why it did not pass; empty = it passed.
     pub failures: Vec<Failure>,
-    /// Simulated milliseconds.
+    /// Simulated milliseconds; 0 = it was one question.
     pub simulated: u64,
 }
 
 /// Plays them in the order of their names.
 pub async fn run(console: &Console, asked: &Test) -> Result<Exit, Failed> {
-    let scenarios = read_all(&asked.paths)?;
-    let wanted = asked.with.with.generous(&asked.with.policy)?;
+    let trials = read_all(&asked.paths)?;
     let bench = asked.with.with.bench(1).await?;
-    let (mut cases, mut codes) = (Vec::new(), BTreeSet::new());
-    for scenario in &scenarios {
-        console.progress(&format!("{}: {}", scenario.file.display(), scenario.title));
-        let mut wanted = wanted.clone();
-        if let (true, Some(settings)) = (wanted.settings.is_null(), &scenario.settings) {
-            wanted.settings = settings.clone();
+    let wanted = asked.with.with.generous(&asked.with.policy)?;
+    let mut tried = Tried { bench, wanted, update: asked.update, cases: Vec::new(), codes: BTreeSet::new() };
+    for trial in &trials {
+        match trial {
+            Trial::Scenario(scenario) => {
+                console.progress(&format!("{}: {}", scenario.file.display(), scenario.title));
+                tried.scenario(scenario).await?;
+            }
+            Trial::Table(table) => {
+                console.progress(&format!("{}: {}", table.file.display(), table.title));
+                tried.table(table).await?;
+            }
         }
-        let mut deciders = deciders(&bench, &scenario.fleet, &wanted).await?;
-        let judged = scenario.play(&mut deciders[0]);
-        let timeline = headed(&judged.ended);
-        codes.extend(judged.ended.codes);
-        let mut failures = judged.failures;
-        failures.extend(golden(&scenario.file, &timeline, asked.update)?);
-        let (file, title) = (scenario.file.clone(), scenario.title.clone());
-        cases.push(Case { file, title, failures, simulated: judged.ended.simulated });
     }
-    let tested = Tested::of(cases, codes, asked.codes.as_deref())?;
+    let tested = Tested::of(tried.cases, tried.codes, asked.codes.as_deref())?;
     if let Some(path) = &asked.junit {
         write(path, &junit::report(&tested))?;
     }
@@ -102,32 +112,82 @@ pub async fn run(console: &Console, asked: &Test) -> Result<Exit, Failed> {
     Ok(if tested.failed == 0 { Exit::Done } else { Exit::Failed })
 }
 
-impl Tested {
-    fn of(scenarios: Vec<Case>, codes: BTreeSet<String>, known: Option<&Path>) -> Result<Self, Failed> {
-        let never_given = match known {
-            None => None,
-            Some(path) => {
-                let known = read(path)?;
-                let known = known.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-                Some(known.filter(|code| !codes.contains(*code)).map(str::to_owned).collect())
-            }
-        };
-        let passed = scenarios.iter().filter(|case| case.failures.is_empty()).count();
-        Ok(Tested { passed, failed: scenarios.len() - passed, scenarios, codes, never_given })
+/// A policy, and what has come of what was tried with it.
+struct Tried {
+    bench: Workbench,
+    wanted: Wanted,
+    update: bool,
+    cases: Vec<Case>,
+    codes: BTreeSet<String>,
+}
+
+impl Tried {
+    /// The policy, with the settings that the file names where the command line names none.
+    fn wanted(&self, settings: Option<&serde_json::Value>) -> Wanted {
+        let mut wanted = self.wanted.clone();
+        if let (true, Some(settings)) = (wanted.settings.is_null(), settings) {
+            wanted.settings = settings.clone();
+        }
+        wanted
+    }
+
+    async fn scenario(&mut self, scenario: &Scenario) -> Result<(), Failed> {
+        let wanted = self.wanted(scenario.settings.as_ref());
+        let mut deciders = deciders(&self.bench, &scenario.fleet, &wanted).await?;
+        let judged = scenario.play(&mut deciders[0]);
+        let timeline = headed(&judged.ended);
+        self.codes.extend(judged.ended.codes);
+        let mut failures = judged.failures;
+        failures.extend(golden(&scenario.file, &timeline, self.update)?);
+        let (file, title) = (scenario.file.clone(), scenario.title.clone());
+        self.cases.push(Case { file, title, failures, simulated: judged.ended.simulated });
+        Ok(())
+    }
+
+    async fn table(&mut self, table: &Table) -> Result<(), Failed> {
+        let slot = self.bench.ready(self.wanted(table.settings.as_ref())).await?;
+        for row in &table.rows {
+            let (failures, codes) = row.play(&slot).await?;
+            self.codes.extend(codes);
+            let title = format!("{}: {}", table.title, row.name());
+            self.cases.push(Case { file: table.file.clone(), title, failures, simulated: 0 });
+        }
+        Ok(())
     }
 }
 
-/// Reads every scenario before any is played; all that is wrong is told in one go.
-fn read_all(paths: &[PathBuf]) -> Result<Vec<Scenario>, Failed> {
+impl Tested {
+    fn of(cases: Vec<Case>, codes: BTreeSet<String>, known: Option<&Path>) -> Result<Self, Failed> {
+        let known: Option<BTreeSet<String>> = known.map(listed).transpose()?;
+        let never_given = known.as_ref().map(|known| known.difference(&codes).cloned().collect());
+        let unlisted = known.as_ref().map(|known| codes.difference(known).cloned().collect());
+        let passed = cases.iter().filter(|case| case.failures.is_empty()).count();
+        Ok(Tested { passed, failed: cases.len() - passed, cases, codes, never_given, unlisted })
+    }
+}
+
+/// A code on each line; what begins with # is a remark.
+fn listed(path: &Path) -> Result<BTreeSet<String>, Failed> {
+    let text = read(path)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// Reads every file before anything is played; all that is wrong with scenarios is told in one go.
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Trial>, Failed> {
     let mut files = BTreeMap::new();
     for path in paths {
         find(path, &mut files)?;
     }
-    let (mut scenarios, mut problems) = (Vec::new(), Vec::new());
+    let (mut trials, mut problems) = (Vec::new(), Vec::new());
     for path in files.into_keys() {
-        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        match Scenario::parse(&path, &read(&path)?, &|name| fleet_of(name, &directory)) {
-            Ok(scenario) => scenarios.push(scenario),
+        let (text, directory) = (read(&path)?, path.parent().unwrap_or(Path::new("")).to_owned());
+        if Table::is_one(&text) {
+            trials.push(Trial::Table(Table::parse(&path, &text)?));
+            continue;
+        }
+        match Scenario::parse(&path, &text, &|name| fleet_of(name, &directory)) {
+            Ok(scenario) => trials.push(Trial::Scenario(Box::new(scenario))),
             Err(found) => problems.extend(found.iter().map(ToString::to_string)),
         }
     }
@@ -136,12 +196,12 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Scenario>, Failed> {
             .at(problems.join("\n"))
             .unchanged("no scenario was played"));
     }
-    if scenarios.is_empty() {
+    if trials.is_empty() {
         return Err(
             Failed::usage("there is no scenario").next("name files that end in .toml, or directories with some")
         );
     }
-    Ok(scenarios)
+    Ok(trials)
 }
 
 /// Scenarios are the files that end in `.toml`; fleets lie in directories called `fleets`.
@@ -205,7 +265,7 @@ fn differing(path: &Path, at: usize, was: Option<&str>, is: Option<&String>) -> 
 
 fn page(tested: &Tested) -> String {
     let mut text = String::new();
-    for case in &tested.scenarios {
+    for case in &tested.cases {
         let (word, tone) = if case.failures.is_empty() { ("ok  ", Tone::Good) } else { ("FAIL", Tone::Bad) };
         text += &format!("{} {}  {}\n", paint(word, tone), case.file.display(), paint(&case.title, Tone::Quiet));
         for Failure { line, text: why } in &case.failures {
@@ -214,9 +274,11 @@ fn page(tested: &Tested) -> String {
         }
     }
     text += &format!("{} passed, {} failed; {} codes were given\n", tested.passed, tested.failed, tested.codes.len());
-    if let Some(never) = tested.never_given.as_ref().filter(|never| !never.is_empty()) {
-        let never: Vec<&str> = never.iter().map(String::as_str).collect();
-        text += &paint(format!("never given: {}\n", never.join(", ")), Tone::Warning);
+    for (what, codes) in [("never given", &tested.never_given), ("given, and not in the list", &tested.unlisted)] {
+        if let Some(codes) = codes.as_ref().filter(|codes| !codes.is_empty()) {
+            let codes: Vec<&str> = codes.iter().map(String::as_str).collect();
+            text += &paint(format!("{what}: {}\n", codes.join(", ")), Tone::Warning);
+        }
     }
     text
 }
