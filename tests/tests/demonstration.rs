@@ -1,13 +1,16 @@
 //! The demonstration, as a stranger runs it: what it claims has to have happened.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 #[test]
 fn the_demonstration_happens_and_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
     let mut demo = Command::new(tidegate_tests::binary::tidegate());
-    let output = demo.args(["demo", "--json"]).stdin(Stdio::null()).output().expect("the demonstration starts");
+    demo.args(["demo", "--json", "--directory"]).arg(directory.path());
+    let output = demo.stdin(Stdio::null()).output().expect("the demonstration starts");
     let told = String::from_utf8_lossy(&output.stderr);
     let report: Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("no report: {error}\n{told}"));
@@ -24,6 +27,19 @@ fn the_demonstration_happens_and_says_so() {
     assert_eq!(report["hostile"], serde_json::json!({ "loaded": true, "contained": true }));
     assert_eq!((&report["failed-back"], &report["journal"]["verified"]), (&Value::from(true), &Value::from(true)));
     a_real_database_moved_and_lost_nothing(&report["database"]);
+    the_simulator_decides_the_same(&directory.path().join("demonstration.toml"));
+}
+
+/// What was recorded happens again in the simulator: every verdict that moved something comes, and no other does.
+fn the_simulator_decides_the_same(scenario: &Path) {
+    let recorded = std::fs::read_to_string(scenario).expect("the demonstration leaves a scenario");
+    for verdict in ["fail-over", "fail-back", "rebalance"] {
+        assert!(recorded.contains(&format!("verdict = \"{verdict}\"")), "{verdict} in {recorded}");
+    }
+    let mut test = Command::new(tidegate_tests::binary::tidegate());
+    let output = test.args(["policy", "test"]).arg(scenario).output().expect("the simulator starts");
+    let told = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{recorded}\n{}", String::from_utf8_lossy(&told));
 }
 
 /// The tests' machines have PostgreSQL, so that a chapter left out is a fault here.

@@ -12,6 +12,18 @@ pub fn share_memory_between_threads() {
     debug_assert_eq!(set, 1, "glibc knows this setting");
 }
 
+/// Gives the system back what is free now: what only a start needed, such as compiling, is then nobody's.
+#[cfg(target_env = "gnu")]
+pub fn give_back() {
+    #[expect(unsafe_code, reason = "the C library has no safe door to this")]
+    // SAFETY: takes a number and may be called at any time by any thread. It says whether there was anything to give back.
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
+/// Other C libraries give back by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub fn give_back() {}
+
 /// Other C libraries have one place anyway.
 #[cfg(not(target_env = "gnu"))]
 pub fn share_memory_between_threads() {}

@@ -1,13 +1,14 @@
 //! The demonstration: a region dies, a sandboxed policy decides, real DNS answers change under a real client.
 //!
-//! Where PostgreSQL is installed, a real database moves too. Tells a story of chapters over real processes on loopback. It asks and orders only by the commands that an operator types; each
-//! claim is checked, and the exit code says whether all of it happened.
+//! Where PostgreSQL is installed, a real database moves too. Tells a story of chapters over real processes on loopback. It asks and
+//! orders only by the commands that an operator types; each claim is checked, and the exit code says whether all of it happened.
 
 mod chapters;
 mod fleet;
 mod postgres;
 mod read;
 mod report;
+mod script;
 mod show;
 pub mod site;
 mod stage;

@@ -79,6 +79,49 @@ fn a_scenario_that_cannot_be_read_plays_nothing() {
 }
 
 #[test]
+fn a_table_asks_one_question_a_case_and_names_the_line_of_what_is_not_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("votes.toml");
+    let table = |set: &str, verdict: &str| {
+        let text = format!(
+            "title = \"Votes\"\n\n[[case]]\nname = \"all is well\"\nanalysis = \"healthy\"\n\n\
+             [[case]]\nname = \"lost\"\nset = {{ {set} = \"unhealthy\" }}\nverdict = \"{verdict}\"\nto = \"b\"\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        tidegate(&["test", path.to_str().unwrap(), "--json"])
+    };
+    let passed = table("\"/sites/0/consensus/status\"", "fail-over");
+    assert_eq!((passed.status.code(), &json(&passed)["passed"]), (Some(0), &Value::from(2)), "{}", said(&passed));
+
+    let failed = table("\"/sites/0/consensus/status\"", "hold");
+    assert_eq!(failed.status.code(), Some(1));
+    let case = &json(&failed)["cases"][1];
+    assert_eq!(
+        (&case["title"], &case["failures"][0]["line"]),
+        (&Value::from("Votes: lost"), &Value::from(7)),
+        "{case}"
+    );
+    assert_eq!(case["failures"][0]["text"], "the verdict is fail-over, not hold");
+
+    let nowhere = table("\"/sites/7/consensus/status\"", "hold");
+    assert_eq!(nowhere.status.code(), Some(2));
+    assert!(said(&nowhere).contains("votes.toml:7") && said(&nowhere).contains("/sites/7/consensus/status"));
+}
+
+#[test]
+fn what_comes_with_tidegate_passes_and_gives_only_codes_that_are_listed() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let [scenarios, cases, codes] =
+        ["examples/scenarios", "plugins/failover-quorum/cases", "plugins/failover-quorum/codes.txt"]
+            .map(|path| format!("{root}/{path}"));
+    let tested = tidegate(&["test", &scenarios, &cases, "--codes", &codes, "--json"]);
+    assert_eq!(tested.status.code(), Some(0), "{}", said(&tested));
+    let told = json(&tested);
+    assert_eq!(told["unlisted"], serde_json::json!([]), "{told}");
+    assert!(told["codes"].as_array().unwrap().len() > 25, "{told}");
+}
+
+#[test]
 fn a_storm_keeps_score_and_each_disaster_can_be_played_again() {
     let directory = tempfile::tempdir().unwrap();
     let page = directory.path().join("storm.html");

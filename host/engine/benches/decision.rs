@@ -37,6 +37,7 @@ async fn main() {
     decisions(&engine, &slot, &question);
     throughput(&engine, &slot, &question);
     swaps(&engine, &slot, &question).await;
+    beside_a_shadow(&slot, &question).await;
 }
 
 /// Each with settings of its own, so that each is another revision.
@@ -97,6 +98,43 @@ fn count(slot: &PolicySlot, worker: &PolicyWorker, question: &Arc<Question>, spa
         decided += 1.0;
     }
     decided / started.elapsed().as_secs_f64()
+}
+
+/// The active policy as a host asks it, alone and while a candidate decides without pause: it has an engine of its own, as a shadow
+/// in a host has.
+async fn beside_a_shadow(slot: &Arc<PolicySlot>, question: &Arc<Question>) {
+    let engine = Engine::start(EngineConfig { policy_workers: 1, ..EngineConfig::default() }).await.unwrap();
+    let shadow = PolicySlot::install(engine.stage(spec(1)).await.unwrap()).unwrap();
+    let (done, worker) = (Arc::new(AtomicBool::new(false)), engine.workers().remove(0));
+    asked("decision-alone", slot, question).await;
+    let busy = {
+        let (done, question) = (done.clone(), question.clone());
+        std::thread::spawn(move || {
+            while !done.load(Ordering::SeqCst) {
+                black_box(shadow.decide_on(&worker, &question));
+            }
+        })
+    };
+    asked("decision-beside-a-shadow", slot, question).await;
+    done.store(true, Ordering::SeqCst);
+    busy.join().unwrap();
+}
+
+/// Half and all but one in a hundred of the answers were there by then, the way to the worker and back included.
+async fn asked(name: &str, slot: &PolicySlot, question: &Arc<Question>) {
+    let (mut half, mut most) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let mut times = Vec::with_capacity(PER_ROUND);
+        for _ in 0..PER_ROUND {
+            let started = Instant::now();
+            black_box(slot.decide(question.clone()).await);
+            times.push(started.elapsed().as_secs_f64() * 1e6);
+        }
+        half.push(middle(&mut times));
+        most.push(times[PER_ROUND - 1 - PER_ROUND / 100]);
+    }
+    figure(&format!("{name}-p50"), "us", &mut half, None);
+    figure(&format!("{name}-p99"), "us", &mut most, None);
 }
 
 /// One thread decides without pause while revisions are staged from the cache and swapped in.

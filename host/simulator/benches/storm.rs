@@ -9,9 +9,11 @@ mod support;
 use std::time::Instant;
 
 use serde_json::json;
+use tidegate_kernel::event::Command;
+use tidegate_kernel::fleet::{Fleet, Service};
 use tidegate_simulator::fleets::three_sites;
 use tidegate_simulator::storm::{Storm, disaster};
-use tidegate_simulator::{Script, Simulation};
+use tidegate_simulator::{Happening, Script, Simulation, What};
 
 const DAY: u64 = 86_400_000;
 const DAYS: u64 = 30;
@@ -38,7 +40,7 @@ fn main() {
     figure("storm-checker-hits", "1", &mut [card.checker_hits as f64]);
 }
 
-/// Each as a storm draws it, each on a day of its own.
+/// Each as a storm draws it, each on a day of its own; two hours later people have answered, put right and brought home.
 fn a_disaster_a_day(round: u64) -> Script {
     let fleet = three_sites().unwrap();
     let of_a_day = |day: u64| {
@@ -48,9 +50,24 @@ fn a_disaster_a_day(round: u64) -> Script {
             // What is never mended would make every later day another one.
             happening.lasts = happening.lasts.or(Some(600_000));
         }
+        happenings.extend(people(&fleet, day * DAY + DAY / 12));
         happenings
     };
     Script { happenings: (0..DAYS).flat_map(of_a_day).collect(), length: DAYS * DAY, ..Script::default() }
+}
+
+fn people(fleet: &Fleet, at: u64) -> Vec<Happening> {
+    let happening = |after: u64, what: What| Happening { at: at + after, lasts: None, what };
+    let each = |service: &Service| {
+        let service = || service.name.clone();
+        [
+            happening(0, What::Approve(service())),
+            happening(60_000, What::Order(Command::Reapply { service: service() })),
+            happening(120_000, What::Order(Command::Failback { service: service(), to: None })),
+        ]
+    };
+    let rearm = happening(0, What::Order(Command::Rearm { note: "looked at it".into() }));
+    fleet.services.iter().flat_map(each).chain([rearm]).collect()
 }
 
 fn figure(name: &str, unit: &str, values: &mut [f64]) {

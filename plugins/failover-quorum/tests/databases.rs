@@ -378,6 +378,13 @@ fn a_primary_that_only_we_reach_moves_without_loss() {
     let decision = default(service(voted, cluster));
     assert_eq!(promoted(&decision), ("switch-over", "east", vec!["b"], Some(0)));
     assert_eq!(decision.analysis, "isolated-primary");
+    let early = service(lasting(), nodes(a(), b(), c())).with(|s| s.sites[0].consensus.held = 0);
+    let early = default(early);
+    assert_eq!(
+        (&early.verdict, early.analysis.as_str()),
+        (&Verdict::Hold, "isolated-primary"),
+        "it may just have died"
+    );
     let following_nobody = nodes(a(), b().orphaned(100), c().with(|c| c.lag_at_contact = None));
     check([
         ("the vote is too young", service(voted_down(), nodes(a(), b(), c())), "hold", "suspected", &["confirmed"]),

@@ -12,6 +12,7 @@ use super::Options;
 use super::postgres::Postgres;
 use super::read::{active_site, all_is_well, faults, is_adrift, is_sound, moving_decision, state};
 use super::report::{Report, Swap};
+use super::script::Script;
 use super::show::Show;
 use super::stage::{CUT_OFF, DOOMED, SITES, Stage, ZONE, site_address, until};
 use super::visitor::{Visitor, outage, resolve};
@@ -29,6 +30,7 @@ pub(super) struct Story {
     hang: bool,
     show: Show,
     report: Report,
+    script: Script,
     shop: Option<Visitor>,
     catalog: Option<Visitor>,
     /// As long as it is here, its servers run.
@@ -43,6 +45,7 @@ impl Story {
             hang: options.hang,
             show,
             report: Report::default(),
+            script: Script::default(),
             shop: None,
             catalog: None,
             database: None,
@@ -130,6 +133,7 @@ impl Story {
 
     async fn cut_off(&mut self) -> Result<()> {
         self.show.chapter(&format!("The vantage point at {CUT_OFF} is cut off: to it, everything is dead"));
+        self.script.cut_off();
         self.stage.cut_uplinks().await?;
         let unsound = until(PATIENCE, "the host to notice", async || {
             let status = self.stage.ask(&["status"]).await?;
@@ -145,6 +149,7 @@ impl Story {
         self.claim(still, "nothing moved: one blind vantage point is not a dead region");
         self.quote(&["explain", "shop"]).await?;
         self.stage.raise_uplinks()?;
+        self.script.mended();
         until(PATIENCE, "the vantage point to see again", async || {
             let status = self.stage.ask(&["status"]).await?;
             Ok(is_sound(&status, CUT_OFF).then_some(()))
@@ -160,6 +165,7 @@ impl Story {
         };
         self.show.chapter(&format!("{DOOMED} {end}"));
         let (killed, killed_at) = (Instant::now(), SystemTime::now());
+        self.script.site_lost(&SERVICES, self.hang);
         if self.hang {
             self.stage.freeze_site(DOOMED)?;
         } else {
@@ -290,6 +296,7 @@ impl Story {
         } else {
             self.stage.raise_site(DOOMED)?;
         }
+        self.script.mended();
         until(PATIENCE, "the shop to go home", async || {
             let status = self.stage.ask(&["status"]).await?;
             Ok((active_site(&status, "shop") == Some(DOOMED) && state(&status, "shop") == Some("normal")).then_some(()))
@@ -311,7 +318,8 @@ impl Story {
         self.report.journal.verified = verified["verified"] == true;
         let text = format!("{} records, every one chained to the one before", self.report.journal.records);
         self.claim(self.report.journal.verified, &text);
-        Ok(())
+        let scenario = self.script.scenario(&self.stage.journal(&[]).await?);
+        std::fs::write(self.stage.directory.join("demonstration.toml"), scenario).context("write the scenario")
     }
 
     /// Waits until the service is at rest, its name leads somewhere, and to none of the `avoided` sites.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -197,7 +197,12 @@ impl Stage {
 
     /// The journal's records of a service, the oldest first.
     pub(super) async fn records(&self, service: &str) -> Result<Vec<Record>> {
-        let output = self.type_command(&["journal", "show", "--service", service, "--json"]).await?;
+        self.journal(&["--service", service]).await
+    }
+
+    /// All of the journal's records, or those that are asked for.
+    pub(super) async fn journal(&self, which: &[&str]) -> Result<Vec<Record>> {
+        let output = self.type_command(&[&["journal", "show", "--json"], which].concat()).await?;
         let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_slice::<Entry>(line)?.record()).collect()
     }
@@ -293,4 +298,10 @@ pub(super) fn secret() -> Result<String> {
     let mut bytes = [0_u8; 32];
     std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes).context("read random bytes")?;
     Ok(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes))
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -23,6 +23,7 @@ use super::{Host, clusters, heartbeat, memory, recheck, reload, rollout};
 use crate::agent::ledger::Ledger;
 use crate::agents::protocol::ChainHead;
 use crate::agents::{Agents, Word};
+use crate::allocator;
 use crate::api::{self, Listener, Listening};
 use crate::journal::{self, FileJournal, Head, Reader, SEGMENT_BYTES, Store};
 use crate::tls;
@@ -78,6 +79,7 @@ pub async fn run(fleet_file: &Path, mut options: Options) -> anyhow::Result<()> 
     tasks.spawn(recheck::follow(host.clone(), sampled));
     let serving = tokio::spawn(api::serve(listeners, host.clone()));
     announce(&host, &listening, begun.elapsed());
+    allocator::give_back();
     if let Some(told) = options.serving {
         // Whoever wanted to know may have stopped waiting.
         let _ = told.send(Serving { listening, agents: host.agents().address() });

@@ -20,8 +20,7 @@ async fn under_load_nothing_is_dropped_and_nothing_old_counts_after_the_acknowle
     let slot = Arc::new(policy_slot(&engine, patient("nothing")).await);
     let acknowledged = Arc::new(AtomicU64::new(slot.revision().number));
     let load = Arc::new(Load::default());
-    let callers: Vec<_> =
-        (0..8).map(|_| tokio::spawn(ask(slot.clone(), acknowledged.clone(), load.clone()))).collect();
+    let callers: Vec<_> = (0..8).map(|_| tokio::spawn(ask(slot.clone(), acknowledged.clone(), load.clone()))).collect();
     for round in 0..10 {
         load.at_least(10 * (round + 1)).await;
         let swapped = slot.swap(engine.stage(patient(&format!("nothing-{round}"))).await.unwrap()).await.unwrap();

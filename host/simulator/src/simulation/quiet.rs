@@ -7,8 +7,8 @@
 
 use tidegate_kernel::contract::{Millis, State, Verdict};
 use tidegate_kernel::event::Event;
-use tidegate_kernel::fleet::ClusterId;
-use tidegate_kernel::state::ServiceState;
+use tidegate_kernel::fleet::{ClusterId, Service};
+use tidegate_kernel::state::{About, Question, Run, ServiceState};
 
 use super::{Due, Simulation};
 
@@ -47,7 +47,7 @@ impl Simulation<'_> {
 
     /// Every streak has run its length, and whoever fell silent is known to be.
     fn settled_after(&self) -> Millis {
-        let rounds = |service: &tidegate_kernel::fleet::Service| {
+        let rounds = |service: &Service| {
             u64::from(service.probe.bad.max(service.probe.good) + 2) * service.probe.interval + service.probe.timeout
         };
         let looks = self.fleet.services.iter().map(rounds).max().unwrap_or(0);
@@ -73,9 +73,19 @@ impl Simulation<'_> {
         self.kernel.next_timer().filter(|_| self.world.host_runs())
     }
 
-    /// No run, and nothing to be found that the host does not know yet.
+    /// No run goes on by itself, and there is nothing to be found that the host does not know yet.
     fn nothing_waits(&self) -> bool {
-        self.kernel.state().open_runs().next().is_none() && self.world.names.are_ours()
+        let state = self.kernel.state();
+        let rests = |open: &Run| {
+            let about = |question: &Question| matches!(question.about, About::Rest { run, .. } if run == open.id);
+            state.open_questions().any(about)
+        };
+        let known = |name: &str| {
+            let of_it = |service: &&Service| service.route.as_ref().is_some_and(|route| route.name == name);
+            let service = self.fleet.services.iter().find(of_it);
+            service.and_then(|service| state.services.get(&service.name)).is_some_and(|known| known.drift.is_some())
+        };
+        state.open_runs().all(rests) && self.world.names.meddled().all(known)
     }
 
     /// Everything is at home and served, and nobody is asked or waits: time alone changes nothing any more.

@@ -136,7 +136,10 @@ impl Score {
         match &transition.change {
             Change::Asked { .. } => self.questions += 1,
             Change::Incident { .. } => self.incidents += 1,
-            Change::RunOpened { run } => self.note_move(world, fleet, run),
+            // Repairs and what is written again move nobody.
+            Change::RunOpened { run } if !matches!(run.kind.as_str(), "run" | "fence" | "reapply") => {
+                self.note_move(world, fleet, run);
+            }
             _ => {}
         }
     }

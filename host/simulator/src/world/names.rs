@@ -68,9 +68,9 @@ impl Names {
         entry.lead(endpoints, now);
     }
 
-    /// Nobody else has changed what the servers hold.
-    pub(crate) fn are_ours(&self) -> bool {
-        self.entries.values().all(|entry| !entry.meddled)
+    /// What somebody else has changed last.
+    pub(crate) fn meddled(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter(|(_, entry)| entry.meddled).map(|(name, _)| name.as_str())
     }
 
     /// As the authoritative servers say.

@@ -16,6 +16,8 @@ use crate::{limits, memo, words};
 
 /// Failing writes are looked at this often.
 const STEP: Duration = Duration::from_millis(500);
+/// The next look at the nodes comes within a second.
+const AGAIN: Duration = Duration::from_millis(200);
 /// A move that failed so lately will not work now either.
 const LATELY: u64 = 10 * 60_000;
 
@@ -55,8 +57,15 @@ fn forced(case: &Case, choice: &Choice, code: &str, text: String) -> Decision {
 /// The vantage points have lost it, and the host has not: who uses it has.
 pub fn isolated(case: &Case, primary: &Node) -> Decision {
     let votes = words::votes(&case.active.consensus);
-    let text = format!("{} answers us, and {votes} vantage points do not reach it", primary.id);
-    leave(case, "isolated-primary", text)
+    let (code, text) =
+        ("isolated-primary", format!("{} answers us, and {votes} vantage points do not reach it", primary.id));
+    if case.picture.age().is_none_or(|age| age >= case.active.consensus.held) {
+        // A primary that has just died looks the same until it is looked at again.
+        let text = format!("{votes} vantage points do not reach {}, which answered before they lost it", primary.id);
+        let decision = Decision::hold(code, text).ask_again_in(AGAIN);
+        return decision.would_change_if("sample", "the provider tells what it is like since then");
+    }
+    leave(case, code, text)
 }
 
 /// The service leaves its site, with its data.

@@ -99,8 +99,7 @@ fn base(file: &Path, named: Option<&Path>) -> Result<Value, Failed> {
     let path = file.parent().unwrap_or(Path::new("")).join(named);
     let text = std::fs::read_to_string(&path)
         .map_err(|error| Failed::usage(format!("the situation cannot be read: {error}")).at(path.display()))?;
-    serde_json::from_str(&text)
-        .map_err(|error| Failed::usage(format!("this is not JSON: {error}")).at(path.display()))
+    serde_json::from_str(&text).map_err(|error| Failed::usage(format!("this is not JSON: {error}")).at(path.display()))
 }
 
 /// The situation with other values at those JSON pointers; what holds them has to be there.

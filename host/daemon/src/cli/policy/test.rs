@@ -23,7 +23,7 @@ use crate::cli::text::{Tone, paint};
   tidegate policy test scenarios                 the built-in policy, every *.toml below the directory
   tidegate policy test scenarios --policy mine.wasm --junit report.xml
   tidegate policy test scenarios/github.toml --update    write its golden timeline anew
-  tidegate policy test examples/scenarios --codes examples/scenarios/failover-quorum.codes    which codes nothing shows
+  tidegate policy test scenarios cases --policy mine.wasm --codes codes.txt    which of its codes nothing shows
 
 Beside NAME.toml lies NAME.timeline, what happened line by line with the policy that it names first; where it is missing, or is
 another policy's, nothing is compared. A file with [[case]] in it is a table: one situation, and in each case what is different

@@ -44,6 +44,7 @@ impl Story {
         let writer = Writer::start(servers);
         until_rows(&writer, &site_address(DOOMED).to_string(), true).await?;
         let killed = Instant::now();
+        self.script.database_lost(ORDERS);
         servers.kill(DOOMED)?;
         until_rows(&writer, &site_address(DOOMED).to_string(), false).await?;
         self.until_moved().await?;
