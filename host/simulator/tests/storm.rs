@@ -13,7 +13,7 @@ fn no_invariant_is_broken_in_sixty_disasters() {
     let card = Storm { fleet, seed: 1, runs: 60 }.play(deciders, &|_| {});
     let hits: Vec<_> = card.bad.iter().filter(|bad| !bad.kind.ends_with("-move")).collect();
     assert!(hits.is_empty(), "{hits:#?}");
-    assert!(card.moves > 50, "a storm in which hardly anything moves shows nothing: {card:#?}");
+    assert!(card.moves > 25, "a storm in which hardly anything moves shows nothing: {card:#?}");
     assert!(!card.codes.contains("policy-fault"), "the policy's answers made no sense somewhere");
 }
 
