@@ -13,7 +13,7 @@ use tidegate_kernel::contract::Millis;
 pub enum Checker {
     /// At most one node acknowledges writes in an epoch.
     TwoInOneEpoch,
-    /// No two nodes acknowledge at once, but for the moment in which a frozen machine wakes up.
+    /// No two nodes acknowledge at once, but for the moment in which a frozen machine wakes up, and on a person's wrong word.
     SplitBrain,
     /// No acknowledged write is lost where nothing may be lost.
     WriteLost,

@@ -397,11 +397,9 @@ impl<'a> Simulation<'a> {
 
     /// A person who says that a primary is off for good takes the proof's place.
     fn check_proof(&mut self, run: RunId, action: &Action) {
-        let by_word = || self.kernel.state().runs.get(&run).is_some_and(Run::rests_on_a_word);
-        if let Action::Promote { cluster, node } = action
-            && !by_word()
-        {
-            self.world.check_promotion(cluster, node);
+        if let Action::Promote { cluster, node } = action {
+            let by_word = self.kernel.state().runs.get(&run).is_some_and(Run::rests_on_a_word);
+            self.world.check_promotion(cluster, node, by_word);
         }
     }
 
@@ -542,7 +540,7 @@ impl<'a> Simulation<'a> {
 
     fn end(self) -> Ended {
         let Simulation { mut world, kernel, script, events, timeline, codes, score, fleet, journal, .. } = self;
-        score::check_at_the_end(&mut world, &kernel, &fleet);
+        score::check_at_the_end(&mut world, &kernel, &fleet, &journal);
         let hits: Vec<Hit> = std::mem::take(&mut world.hits).into_vec();
         let over = score::Over { world: &world, fleet: &fleet, length: script.length, events };
         let ended = score.end(over, hits, codes);

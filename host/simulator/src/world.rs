@@ -470,10 +470,14 @@ impl World {
         Ok(done(String::new()))
     }
 
-    /// Nobody is promoted while somebody else could still acknowledge.
-    pub(crate) fn check_promotion(&mut self, cluster: &str, node: &str) {
+    /// Nobody is promoted while somebody else could still acknowledge, unless a person has given their word.
+    pub(crate) fn check_promotion(&mut self, cluster: &str, node: &str, by_word: bool) {
         let of = self.databases.iter().position(|database| database.name == cluster);
         let Some((of, at)) = of.and_then(|of| Some((of, self.databases[of].position(node)?))) else { return };
+        if by_word {
+            self.databases[of].on_a_word = true;
+            return;
+        }
         let database = &self.databases[of];
         if database.servers[at].primary || self.node_answers(of, at).is_err() {
             return;
@@ -494,23 +498,27 @@ impl World {
 
     /// The host says who may hold a lease.
     pub(crate) fn lead(&mut self, of: usize, primary: Option<&str>, epoch: u64) {
-        self.databases[of].leads = primary.and_then(|name| self.databases[of].position(name));
+        let database = &mut self.databases[of];
+        database.leads = primary.and_then(|name| database.position(name));
+        database.led = database.leads.unwrap_or(database.led);
         self.epochs[of] = self.epochs[of].max(epoch);
         self.tell(of, epoch);
     }
 
     /// No lease is renewed any more; when the last one ends, or why nobody can tell.
     pub(crate) fn end_lease(&mut self, of: usize, epoch: u64) -> Result<Millis, String> {
-        let leads = self.databases[of].leads.take();
+        self.databases[of].leads = None;
         self.changed = self.now;
         self.epochs[of] = self.epochs[of].max(epoch);
         let (told, agents) = (self.tell(of, epoch), self.agents().count());
         if told * 2 <= agents {
             return Err(format!("{told} of {agents} agents know of the new epoch"));
         }
-        match leads.filter(|node| self.conditions.nodes[of][*node].unguarded) {
-            Some(node) => Err(format!("no enforcer stands above {}", self.databases[of].servers[node].name)),
-            None => Ok(self.now + LEASE + LEASE_END),
+        // However often it is asked, and whatever was said since.
+        let held = self.databases[of].led;
+        match self.conditions.nodes[of][held].unguarded {
+            true => Err(format!("no enforcer stands above {}", self.databases[of].servers[held].name)),
+            false => Ok(self.now + LEASE + LEASE_END),
         }
     }
 
@@ -574,7 +582,7 @@ impl World {
                 let text = format!("two nodes of {} acknowledge on one timeline", database.name);
                 self.hits.add(Checker::TwoInOneEpoch, self.now, text);
             }
-            if database.split_beyond_a_wake_up > 0 {
+            if database.split_beyond_a_wake_up > 0 && !database.on_a_word {
                 let text = format!("two nodes of {} acknowledge at once", database.name);
                 self.hits.add(Checker::SplitBrain, self.now, text);
             }
@@ -603,6 +611,11 @@ impl World {
     pub(crate) fn lost(&self) -> Vec<(String, u64, bool)> {
         let lost = |database: &Database| (database.name.clone(), database.lost().div_ceil(ROW), database.wait_for > 0);
         self.databases.iter().map(lost).collect()
+    }
+
+    /// A person said that a primary of this cluster is off for good.
+    pub(crate) fn on_a_word(&self, cluster: &str) -> bool {
+        self.databases.iter().any(|database| database.name == cluster && database.on_a_word)
     }
 
     /// Time in which two nodes of a cluster acknowledged.

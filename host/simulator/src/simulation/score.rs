@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use tidegate_kernel::Kernel;
 use tidegate_kernel::contract::{Autonomy, Millis};
+use tidegate_kernel::event::RunId;
 use tidegate_kernel::fleet::{Fleet, Mode, SiteId};
 use tidegate_kernel::record::{Change, Record, Transition};
 use tidegate_kernel::state::{About, DataMove, Run};
@@ -202,8 +203,8 @@ fn could_be_moved(world: &World, kernel: &Kernel, fleet: &Fleet, service: usize)
 }
 
 /// What can only be told when everything is over.
-pub(super) fn check_at_the_end(world: &mut World, kernel: &Kernel, fleet: &Fleet) {
-    check_losses(world, kernel, fleet);
+pub(super) fn check_at_the_end(world: &mut World, kernel: &Kernel, fleet: &Fleet, journal: &[Record]) {
+    check_losses(world, kernel, fleet, journal);
     for run in kernel.state().open_runs() {
         let asked = kernel.state().open_questions().any(|question| match question.about {
             About::Confirm { run: of, .. } | About::Rest { run: of, .. } => of == run.id,
@@ -223,9 +224,19 @@ pub(super) fn check_at_the_end(world: &mut World, kernel: &Kernel, fleet: &Fleet
     }
 }
 
-fn check_losses(world: &mut World, kernel: &Kernel, fleet: &Fleet) {
+fn check_losses(world: &mut World, kernel: &Kernel, fleet: &Fleet, journal: &[Record]) {
+    // The kernel knows how a run ended and forgets old ones; the journal forgets none.
+    let opened =
+        journal.iter().flat_map(|record| &record.transitions).filter_map(|transition| match &transition.change {
+            Change::RunOpened { run } => Some((run.id, &**run)),
+            _ => None,
+        });
+    let all: BTreeMap<RunId, &Run> = opened.chain(kernel.state().runs.iter().map(|(id, run)| (*id, run))).collect();
     for (cluster, rows, nothing_may_be) in world.lost() {
-        let runs = || kernel.state().runs.values().filter_map(|run| Some((run, run.data.as_ref()?)));
+        if world.on_a_word(&cluster) {
+            continue;
+        }
+        let runs = || all.values().filter_map(|run| Some((*run, run.data.as_ref()?)));
         let promoted = |data: &DataMove| data.cluster == cluster && data.to.is_some();
         let rpo = fleet
             .services

@@ -71,6 +71,8 @@ pub(crate) struct Database {
     pub(crate) servers: Vec<Server>,
     /// Who may hold a lease, as the host last said; none = nobody.
     pub(crate) leads: Option<usize>,
+    /// Who held it last, also once nobody may.
+    pub(crate) led: usize,
     /// By timeline: how far its writes were acknowledged.
     acknowledged: BTreeMap<u64, u64>,
     forks: BTreeMap<u64, Fork>,
@@ -82,6 +84,8 @@ pub(crate) struct Database {
     pub(crate) split_beyond_a_wake_up: Millis,
     /// Until when such a moment lasts.
     waking_until: Millis,
+    /// A person has said that a primary is off, and nothing else did: if it was not, both take writes, as they were told.
+    pub(crate) on_a_word: bool,
     /// Primaries wait for nobody: a mutant.
     pub(crate) alone: bool,
     at: Millis,
@@ -118,12 +122,14 @@ impl Database {
             wait_for: cluster.wait_for,
             servers: cluster.nodes.iter().enumerate().map(server).collect(),
             leads: Some(leader),
+            led: leader,
             acknowledged: BTreeMap::from([(1, BEGINNING)]),
             forks: BTreeMap::new(),
             split: 0,
             split_within_a_timeline: 0,
             split_beyond_a_wake_up: 0,
             waking_until: 0,
+            on_a_word: false,
             alone: false,
             at: now,
         }
