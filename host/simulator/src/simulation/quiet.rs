@@ -1,9 +1,9 @@
 //! Over quiet time in one step: when every look would find what the one before it found, they need not be taken.
 //!
 //! Three ways. While something is out of order, only looks and samples are left out, never a timer of the kernel's. Those who play
-//! thousands also have policies and name servers asked seldom once nobody has noted anything for a while. While everything is at home and served,
-//! and has been for minutes, time itself is jumped over: what the kernel repeats for ever is then done once. So what a policy
-//! would do only after many quiet minutes comes late; nothing comes early.
+//! thousands also have policies and name servers asked seldom once nobody has noted anything for a while. While everything is at
+//! home and served, and has been for minutes, time itself is jumped over: what the kernel repeats for ever is then done once. So
+//! what a policy would do only after many quiet minutes comes late; nothing comes early.
 
 use tidegate_kernel::contract::{Millis, State, Verdict};
 use tidegate_kernel::event::Event;
