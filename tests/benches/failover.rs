@@ -20,9 +20,8 @@ struct Wanted {
 
 const MODES: [Mode; 2] = [Mode::Synchronous, Mode::Asynchronous];
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
-async fn main() -> ExitCode {
-    match measure().await {
+fn main() -> ExitCode {
+    match measure() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -31,7 +30,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn measure() -> Result<()> {
+fn measure() -> Result<()> {
     let wanted = wanted()?;
     for mode in MODES {
         for fault in Fault::ALL {
@@ -41,7 +40,7 @@ async fn measure() -> Result<()> {
             }
             let mut all = Vec::new();
             for run in 1..=wanted.runs {
-                let findings = play(&wanted.binary, fault, mode).await?;
+                let findings = play(&wanted.binary, fault, mode)?;
                 eprintln!("{} {} {run} of {}: {findings:?}", mode.name(), fault.name(), wanted.runs);
                 all.push(findings);
             }

@@ -18,6 +18,8 @@ use replication_postgres::settings::Place;
 use replication_postgres::wire::{Access, Query, Row};
 use tempfile::TempDir;
 
+use crate::network::{self, Network};
+
 /// The superuser of every cluster here.
 pub const USER: &str = "tidegate";
 /// Its password.
@@ -58,6 +60,8 @@ pub struct Shown {
 
 /// One primary and its standbys, all stopped when it is dropped.
 pub struct Postgres {
+    /// The nodes are at its sites, in their order.
+    pub network: Network,
     programs: PathBuf,
     /// Whom the servers run as, if not us: they refuse to run as root.
     owner: Option<User>,
@@ -81,7 +85,13 @@ impl Postgres {
 
     /// As [`Postgres::cluster`], with further lines of `postgresql.conf`.
     pub fn cluster_with(names: &[&str], settings: &str) -> Result<Self> {
+        Self::cluster_in(Network::loopback(), names, settings)
+    }
+
+    /// As [`Postgres::cluster_with`], each node at a site of its own.
+    pub fn cluster_in(network: Network, names: &[&str], settings: &str) -> Result<Self> {
         let mut cluster = Self::prepare()?;
+        cluster.network = network;
         settings.clone_into(&mut cluster.extra);
         cluster.with_nodes(names)
     }
@@ -113,8 +123,9 @@ impl Postgres {
                 _ => cluster.copy(name, names[0])?,
             }
             // The last line counts, and a copy brings the primary's along.
-            let port = format!("port = {}\n", cluster.node(name)?.port);
-            append(&cluster.data(name).join("postgresql.conf"), &port)?;
+            let (address, port) = (cluster.network.address(at), cluster.node(name)?.port);
+            let own = format!("listen_addresses = '{address}'\nport = {port}\n");
+            append(&cluster.data(name).join("postgresql.conf"), &own)?;
             cluster.start(name)?;
             if at == 0 {
                 let password = REPLICATION_PASSWORD.replace('\'', "''");
@@ -128,7 +139,7 @@ impl Postgres {
 
     /// `HOST:PORT`
     pub fn address(&self, name: &str) -> Result<String> {
-        Ok(format!("127.0.0.1:{}", self.node(name)?.port))
+        Ok(format!("{}:{}", self.network.address(self.position(name)?), self.node(name)?.port))
     }
 
     /// Where its data is.
@@ -142,8 +153,8 @@ impl Postgres {
         let mut command = self.program("postgres");
         command.arg("-D").arg(self.data(name));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let process = command.spawn().context("start postgres")?;
-        self.node_mut(name)?.process = Some(process);
+        let process = self.network.within(self.position(name)?, || command.spawn())?;
+        self.node_mut(name)?.process = Some(process.context("start postgres")?);
         wait_for(&format!("{name} answers"), || Ok(self.query(name, "SELECT 1").is_ok()))
             .with_context(|| self.log_end())
     }
@@ -221,7 +232,8 @@ impl Postgres {
         if let Some(owner) = &owner {
             chown(directory.path(), Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
         }
-        Ok(Postgres { programs, owner, nodes: Vec::new(), extra: String::new(), directory })
+        let (network, nodes, extra) = (Network::loopback(), Vec::new(), String::new());
+        Ok(Postgres { network, programs, owner, nodes, extra, directory })
     }
 
     /// A server takes no key that others could read.
@@ -243,15 +255,19 @@ impl Postgres {
         succeed(command.arg("--pwfile").arg(&secret).arg("-D").arg(self.data(name)))?;
         let sockets = self.directory.path().display();
         // What is said last counts.
-        let own = format!("listen_addresses = '127.0.0.1'\nunix_socket_directories = '{sockets}'\n");
-        append(&self.data(name).join("postgresql.conf"), &format!("{SETTINGS}{own}{}", self.extra))
+        let own = format!("unix_socket_directories = '{sockets}'\n");
+        append(&self.data(name).join("postgresql.conf"), &format!("{SETTINGS}{own}{}", self.extra))?;
+        match self.network.is_apart() {
+            true => append(&self.data(name).join("pg_hba.conf"), &from_all_sites()),
+            false => Ok(()),
+        }
     }
 
     /// A standby that follows the primary under its own name.
     fn copy(&self, name: &str, primary: &str) -> Result<()> {
         let mut command = self.program("pg_basebackup");
-        let port = self.node(primary)?.port;
-        let from = format!("host=127.0.0.1 port={port} user={REPLICATION_USER} application_name={name}");
+        let (host, port) = (self.network.address(self.position(primary)?), self.node(primary)?.port);
+        let from = format!("host={host} port={port} user={REPLICATION_USER} application_name={name}");
         command.env("PGPASSWORD", REPLICATION_PASSWORD).arg("-d").arg(from);
         command.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-D"]).arg(self.data(name));
         succeed(&mut command).with_context(|| self.log_end())
@@ -273,12 +289,17 @@ impl Postgres {
         Ok(())
     }
 
+    fn position(&self, name: &str) -> Result<usize> {
+        self.nodes.iter().position(|node| node.name == name).with_context(|| format!("there is no node {name}"))
+    }
+
     fn node(&self, name: &str) -> Result<&Node> {
-        self.nodes.iter().find(|node| node.name == name).with_context(|| format!("there is no node {name}"))
+        Ok(&self.nodes[self.position(name)?])
     }
 
     fn node_mut(&mut self, name: &str) -> Result<&mut Node> {
-        self.nodes.iter_mut().find(|node| node.name == name).with_context(|| format!("there is no node {name}"))
+        let at = self.position(name)?;
+        Ok(&mut self.nodes[at])
     }
 }
 
@@ -338,6 +359,11 @@ fn programs() -> Result<PathBuf> {
     let places = said.into_iter().chain(std::env::split_paths(&path)).chain(debian.into_iter().rev());
     let found = places.into_iter().find(|place| place.join("initdb").is_file() && place.join("postgres").is_file());
     found.context("PostgreSQL is not installed; type: apt-get install postgresql")
+}
+
+/// `initdb` lets in who comes by loopback; these come from the other sites too.
+fn from_all_sites() -> String {
+    ["all", "replication"].map(|what| format!("host {what} all {} scram-sha-256\n", network::ALL)).concat()
 }
 
 fn append(file: &Path, text: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate_tests::binary::tidegate;
 use tidegate_tests::failover::faults::Fault;
-use tidegate_tests::failover::round::{Findings, play_on};
+use tidegate_tests::failover::round::{self, Findings, play_on};
 use tidegate_tests::failover::stage::{Mode, Stage};
 
 /// A stage is three databases with their agents: one at a time has the machine.
@@ -70,6 +70,22 @@ fn an_asynchronous_primary_that_dies_is_replaced_after_its_lease_and_loses_no_mo
     assert_eq!(findings.proof.as_deref(), Some("lease"), "{findings:?}");
     assert_eq!(findings.split_brain_s, 0.0, "{findings:?}");
     no_more_is_lost_than_was_said(findings);
+}
+
+#[test]
+fn a_primary_that_is_cut_off_with_its_clients_is_replaced_and_never_do_two_acknowledge() {
+    let _machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    for (mode, proof) in [(Mode::Synchronous, "standby-quorum"), (Mode::Asynchronous, "lease")] {
+        let findings = round::play(tidegate(), Fault::Cut, mode).expect("a round that ends");
+        eprintln!("{} cut: {findings:?}", mode.name());
+        assert!(findings.moved, "{findings:?}");
+        assert_eq!(findings.proof.as_deref(), Some(proof), "{findings:?}");
+        assert_eq!(findings.split_brain_s, 0.0, "{findings:?}");
+        match mode {
+            Mode::Synchronous => nothing_is_lost(&findings),
+            Mode::Asynchronous => no_more_is_lost_than_was_said(&findings),
+        }
+    }
 }
 
 #[test]

@@ -10,13 +10,17 @@ use anyhow::{Context, Result, bail};
 /// The guests' compilation target.
 const GUEST_TARGET: &str = "wasm32-wasip2";
 
-/// A real server that the tests need: where it is found, and the package that brings it.
+/// What the tests need of the machine, most of it real servers: where it is found, and the package that brings it.
 struct Need {
     program: &'static str,
     package: &'static str,
 }
 
-const NEEDS: &[Need] = &[Need { program: "knotd", package: "knot" }, Need { program: "initdb", package: "postgresql" }];
+const NEEDS: &[Need] = &[
+    Need { program: "knotd", package: "knot" },
+    Need { program: "initdb", package: "postgresql" },
+    Need { program: "ip", package: "iproute2" },
+];
 
 /// Without what the policies of a language are not tested, and how to see that it is there. Their builders the tests fetch.
 const INTERPRETERS: [(&str, &[&str], &str); 3] = [

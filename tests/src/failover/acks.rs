@@ -43,9 +43,13 @@ pub fn split_brain(acks: &[Ack]) -> Duration {
     longest
 }
 
-/// Acknowledged rows that are not among those that were found in the end.
-pub fn lost<'a>(acks: &'a [Ack], found: &'a BTreeSet<(usize, i64)>) -> impl Iterator<Item = &'a Ack> {
-    acks.iter().filter(|ack| !found.contains(&(ack.writer, ack.row)))
+/// Acknowledged rows that are not among those that were found in the end: how many, and from the first to the last of them.
+pub fn lost(acks: &[Ack], found: &BTreeSet<(usize, i64)>) -> (usize, Duration) {
+    let gone = acks.iter().filter(|ack| !found.contains(&(ack.writer, ack.row)));
+    let mut times: Vec<Instant> = gone.map(|ack| ack.at).collect();
+    times.sort_unstable();
+    let span = times.first().zip(times.last()).map(|(first, last)| *last - *first);
+    (times.len(), span.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -81,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_was_acknowledged_and_is_not_found_is_lost() {
-        let told = acks(Instant::now(), &[(0, 0, 0), (10, 0, 0)]);
-        assert_eq!(lost(&told, &BTreeSet::from([(0, 0)])).count(), 1);
+        let told = acks(Instant::now(), &[(0, 0, 0), (10, 0, 0), (30, 0, 0)]);
+        assert_eq!(lost(&told, &BTreeSet::from([(0, 0)])), (2, Duration::from_millis(20)));
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::acks::{lost, split_brain};
 use super::faults::Fault;
 use super::records::{OnDisk, runs};
+use super::round::{next_run, told};
 use super::stage::{PATIENCE, SERVICE, Stage};
 use super::writers::{Writers, create_table, found};
 
@@ -50,6 +51,10 @@ pub struct Aftermath {
     pub acknowledged: usize,
     /// Of these, the ones that the primary does not have in the end.
     pub lost_rows: usize,
+    /// From the first to the last of them, as they were acknowledged.
+    pub lost_s: f64,
+    /// What the host said beforehand that might be lost.
+    pub loss_bound_s: Option<f64>,
     /// How long two nodes acknowledged.
     pub split_brain_s: f64,
 }
@@ -64,8 +69,8 @@ pub async fn crash(stage: &mut Stage, during: During, records: usize) -> Result<
 async fn play(stage: &mut Stage, during: During, records: usize) -> Result<Aftermath> {
     let (clients, before) = (stage.clients()?, stage.primary()?);
     create_table(&clients[before]).await?;
-    let earlier = runs(&stage.journal())?.len();
-    let writers = Writers::start(&clients);
+    let (earlier, next) = (runs(&stage.journal())?.len(), next_run(stage)?);
+    let writers = Writers::start(&clients, &stage.postgres.network);
     writers.await_from(before, PATIENCE).await?;
     disturb(stage, &writers, during, before).await?;
     let runbook = during.runbook();
@@ -81,11 +86,15 @@ async fn play(stage: &mut Stage, during: During, records: usize) -> Result<After
     stage.await_settled()?;
     let acks = writers.stop().await;
     let rows = found(&clients[stage.primary()?]).await?;
+    let (lost_rows, lost_for) = lost(&acks, &rows);
+    let (loss_bound_s, _) = told(stage, next)?;
     Ok(Aftermath {
         died_at,
         runs: runs(&stage.journal())?.split_off(earlier),
         acknowledged: acks.len(),
-        lost_rows: lost(&acks, &rows).count(),
+        lost_rows,
+        lost_s: lost_for.as_secs_f64(),
+        loss_bound_s,
         split_brain_s: split_brain(&acks).as_secs_f64(),
     })
 }

@@ -20,6 +20,8 @@ pub enum Fault {
     PgKill,
     /// Every process of the site hangs, and goes on much later.
     Hang,
+    /// Nothing gets to the site or away from it. Everything there lives, and its clients with it.
+    Cut,
     /// The site's agent dies.
     AgentKill,
     /// The site's enforcer dies, and with it its database.
@@ -38,10 +40,11 @@ pub enum Fault {
 
 impl Fault {
     /// What is measured, in the order in which it is told.
-    pub const ALL: [Fault; 7] = [
+    pub const ALL: [Fault; 8] = [
         Fault::Kill,
         Fault::PgKill,
         Fault::Hang,
+        Fault::Cut,
         Fault::AgentKill,
         Fault::EnforcerKill,
         Fault::HostKill,
@@ -54,6 +57,7 @@ impl Fault {
             Fault::Kill => "kill",
             Fault::PgKill => "pgkill",
             Fault::Hang => "hang",
+            Fault::Cut => "cut",
             Fault::AgentKill => "agentkill",
             Fault::EnforcerKill => "enforcerkill",
             Fault::HostKill => "hostkill",
@@ -66,13 +70,13 @@ impl Fault {
 
     /// Another node leads afterwards. A database that died alone may be back before.
     pub fn moves(self) -> bool {
-        matches!(self, Fault::Kill | Fault::Hang | Fault::EnforcerKill | Fault::Switchover)
+        matches!(self, Fault::Kill | Fault::Hang | Fault::Cut | Fault::EnforcerKill | Fault::Switchover)
     }
 
     /// How long it is left alone before the site is brought back.
     pub fn lasts(self) -> Duration {
         match self {
-            Fault::Kill | Fault::EnforcerKill | Fault::Hang => Duration::from_secs(8),
+            Fault::Kill | Fault::EnforcerKill | Fault::Hang | Fault::Cut => Duration::from_secs(8),
             Fault::HostKill | Fault::StandbyKill | Fault::VantageCut => Duration::from_secs(5),
             Fault::AgentPause => Duration::from_secs(3),
             Fault::PgKill | Fault::AgentKill | Fault::Switchover => Duration::from_secs(2),
@@ -85,6 +89,7 @@ impl Fault {
             Fault::Kill => tree::signal(&stage.site(at), Signal::SIGKILL),
             Fault::PgKill => tree::signal(&stage.database(at)?, Signal::SIGKILL),
             Fault::Hang => tree::signal(&stage.site(at), Signal::SIGSTOP),
+            Fault::Cut => stage.cut(at)?,
             Fault::AgentKill => tree::signal(&stage.agent(at), Signal::SIGKILL),
             Fault::EnforcerKill => tree::signal(&stage.site(at)[..1], Signal::SIGKILL),
             Fault::HostKill => stage.kill_host()?,
@@ -105,6 +110,7 @@ impl Fault {
             Fault::Kill | Fault::EnforcerKill => stage.restart_agent(at),
             Fault::StandbyKill => stage.restart_agent(standby(at)),
             Fault::Hang => go_on(&stage.site(at)),
+            Fault::Cut => stage.postgres.network.join(),
             Fault::VantageCut => go_on(&stage.agent(standby(at))),
             Fault::AgentPause => go_on(&stage.agent(at)),
             Fault::HostKill => stage.start_host(),

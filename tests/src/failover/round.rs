@@ -1,17 +1,20 @@
 //! One round: a stage of its own, writers at work, a fault, and what it cost them.
 
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::acks::{lost, outage, split_brain};
 use super::faults::Fault;
 use super::stage::{Mode, PATIENCE, Stage};
 use super::writers::{ROAMING, Writers, create_table, found};
+use crate::network::Network;
 
 /// The writers are at work for so long before anything happens.
 const BEFORE: Duration = Duration::from_secs(3);
@@ -43,9 +46,16 @@ pub struct Findings {
 }
 
 /// Plays it once, on a stage of its own.
-pub async fn play(binary: &Path, fault: Fault, mode: Mode) -> Result<Findings> {
-    let mut stage = Stage::start(binary, mode)?;
-    play_on(&mut stage, fault).await
+pub fn play(binary: &Path, fault: Fault, mode: Mode) -> Result<Findings> {
+    let play = || {
+        let network = if fault == Fault::Cut { Network::apart()? } else { Network::loopback() };
+        let mut stage = Stage::start_in(network, binary, mode, &[])?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().context("a runtime")?;
+        runtime.block_on(play_on(&mut stage, fault))
+    };
+    // Whose network is its own, and ends with it.
+    let played = thread::scope(|scope| scope.spawn(play).join());
+    played.map_err(|_| anyhow!("the round panicked"))?
 }
 
 /// Plays it on a stage that is up and well; the error has what everybody said.
@@ -59,7 +69,7 @@ async fn on(stage: &mut Stage, fault: Fault) -> Result<Findings> {
     let before = stage.primary()?;
     create_table(&clients[before]).await?;
     let next = next_run(stage)?;
-    let writers = Writers::start(&clients);
+    let writers = Writers::start(&clients, &stage.postgres.network);
     sleep(BEFORE).await;
     let struck = Instant::now();
     fault.strike(stage, before)?;
@@ -75,14 +85,13 @@ async fn on(stage: &mut Stage, fault: Fault) -> Result<Findings> {
     let acks = writers.stop().await;
     let after = stage.primary()?;
     let rows = found(&clients[after]).await?;
-    let gone: Vec<_> = lost(&acks, &rows).collect();
-    let span = gone.iter().map(|ack| ack.at).max().zip(gone.iter().map(|ack| ack.at).min());
+    let (lost_rows, lost_for) = lost(&acks, &rows);
     let (loss_bound_s, proof) = told(stage, next)?;
     Ok(Findings {
         outage_s: outage(&acks, ROAMING, struck).as_secs_f64(),
         acknowledged: acks.len(),
-        lost_rows: gone.len(),
-        lost_s: span.map_or(0.0, |(last, first)| (last - first).as_secs_f64()),
+        lost_rows,
+        lost_s: lost_for.as_secs_f64(),
         loss_bound_s,
         split_brain_s: split_brain(&acks).as_secs_f64(),
         rejoin_s: rejoined.as_secs_f64(),
@@ -92,11 +101,13 @@ async fn on(stage: &mut Stage, fault: Fault) -> Result<Findings> {
 }
 
 /// What the run that moved the primary, if one did since, said beforehand of the loss, and what it rested on.
-fn told(stage: &Stage, next: u64) -> Result<(Option<f64>, Option<String>)> {
+pub(super) fn told(stage: &Stage, next: u64) -> Result<(Option<f64>, Option<String>)> {
     let since = |run: &&Value| run["id"].as_u64().is_some_and(|id| id >= next);
-    let moved = |run: &&Value| matches!(run["kind"].as_str(), Some("fail-over" | "switch-over"));
+    let moved = |run: &Value| matches!(run["kind"].as_str(), Some("fail-over" | "switch-over"));
     let runs = runs(stage)?;
-    let Some(run) = runs.iter().filter(since).find(moved) else { return Ok((None, None)) };
+    let all = || runs.iter().filter(since).filter(|run| moved(run));
+    // One that was undone promoted nobody.
+    let Some(run) = all().find(|run| run["end"] == "done").or_else(|| all().next()) else { return Ok((None, None)) };
     let name = format!("r{}", run["id"].as_u64().unwrap_or_default());
     let report = stage.ask(&["report", &name, "--json"])?;
     let steps = report["steps"].as_array().cloned().unwrap_or_default();
@@ -106,7 +117,7 @@ fn told(stage: &Stage, next: u64) -> Result<(Option<f64>, Option<String>)> {
 }
 
 /// The number that the next run will have.
-fn next_run(stage: &Stage) -> Result<u64> {
+pub(super) fn next_run(stage: &Stage) -> Result<u64> {
     let newest = runs(stage)?.iter().filter_map(|run| run["id"].as_u64()).max();
     Ok(newest.map_or(0, |newest| newest + 1))
 }

@@ -1,4 +1,5 @@
-//! Three sites on loopback: a database, an enforcer and an agent each, and one host; all of it real, all of it ended with the stage.
+//! Three sites: a database, an enforcer and an agent each, and one host; all of it real, all of it ended with the stage. All of them
+//! on loopback, or the first one apart, so that it can be cut off.
 //!
 //! Knows how things are set up, started, killed and asked; not what a round is about.
 
@@ -12,9 +13,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::Value;
 
 use super::tree;
+use crate::network::Network;
 use crate::servers_postgres::{PASSWORD, Postgres, REPLICATION_PASSWORD, USER, wait_for};
 
 /// Sites, agents and nodes have the same names; the first is the primary, and the host stands at the last.
@@ -61,8 +64,13 @@ impl Stage {
 
     /// As [`Stage::start`], with other words in the fleet file: each of these, and what stands there instead.
     pub fn start_with(binary: &Path, mode: Mode, instead: &[(&str, &str)]) -> Result<Stage> {
+        Stage::start_in(Network::loopback(), binary, mode, instead)
+    }
+
+    /// As [`Stage::start_with`], elsewhere.
+    pub fn start_in(network: Network, binary: &Path, mode: Mode, instead: &[(&str, &str)]) -> Result<Stage> {
         ensure!(nix::unistd::geteuid().is_root(), "an enforcer makes PID namespaces: run this as root");
-        let mut postgres = Postgres::cluster_with(&NODES, DURABLE)?;
+        let mut postgres = Postgres::cluster_in(network, &NODES, DURABLE)?;
         if mode == Mode::Synchronous {
             postgres.query("a", "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (\"b\", \"c\")'")?;
         }
@@ -120,6 +128,12 @@ impl Stage {
         wait_for("the host answers", || Ok(self.ask(&["status", "--json"]).is_ok()))
     }
 
+    /// Cuts a site off from all others and from the host; only the first one stands apart.
+    pub fn cut(&self, at: usize) -> Result<()> {
+        ensure!(at == 0, "{} cannot be cut off: it does not stand apart", NODES[at]);
+        self.postgres.network.cut()
+    }
+
     /// Kills the host.
     pub fn kill_host(&mut self) -> Result<()> {
         let mut host = self.host.take().context("the host does not run")?;
@@ -133,11 +147,15 @@ impl Stage {
         let state = directory.join(format!("state-{name}"));
         self.share_compiled(&state)?;
         let mut command = self.logged(&format!("agent-{name}"))?;
-        command.args(["agent", "--site", name, "--host", &format!("127.0.0.1:{}", self.agents_listen)]);
+        command.args(["agent", "--site", name, "--host", &self.host_address()]);
+        if self.postgres.network.is_apart() {
+            command.arg("--ca").arg(directory.join("authority.pem"));
+        }
         command.arg("--token-file").arg(directory.join(format!("{name}.token")));
         command.arg("--state").arg(state);
         command.arg("--hold").arg(format!("{SERVICE}/{name}={}", self.postgres.data(name).display()));
-        self.agents[at] = Some(command.spawn().context("start an agent")?);
+        let agent = self.postgres.network.within(at, || command.spawn())?;
+        self.agents[at] = Some(agent.context("start an agent")?);
         Ok(())
     }
 
@@ -266,15 +284,19 @@ impl Stage {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/fleets/postgres.toml");
         let mut fleet = std::fs::read_to_string(&example).context("read the example's fleet file")?;
         for (at, node) in NODES.iter().enumerate() {
+            let peers = format!("{}:{}", self.postgres.network.address(at), free_port()?);
             fleet = fleet.replace(&format!("127.0.0.1:{}", 6_001 + at), &self.postgres.address(node)?);
-            fleet = fleet.replace(&format!("127.0.0.1:{}", 7_451 + at), &format!("127.0.0.1:{}", free_port()?));
+            fleet = fleet.replace(&format!("127.0.0.1:{}", 7_451 + at), &peers);
             secret(&directory.join(format!("{node}.token")), &format!("the token of agent {node}"))?;
         }
-        fleet = fleet.replace("127.0.0.1:7441", &format!("127.0.0.1:{}", self.agents_listen));
+        fleet = fleet.replace("127.0.0.1:7441", &self.host_address());
         fleet = fleet.replace("/srv/orders", &directory.display().to_string());
         fleet = fleet.replace("/usr/bin/tidegate", &self.binary.display().to_string());
         if mode == Mode::Asynchronous {
             fleet = fleet.replace("synchronous = 1\n", "").replace("rpo = \"0s\"", "rpo = \"10s\"");
+        }
+        if self.postgres.network.is_apart() {
+            fleet = self.off_loopback(&fleet)?;
         }
         for (from, to) in instead {
             ensure!(fleet.contains(from), "the example's fleet file does not say {from}");
@@ -284,6 +306,35 @@ impl Stage {
         secret(&directory.join("password"), PASSWORD)?;
         secret(&directory.join("replication-password"), REPLICATION_PASSWORD)
     }
+
+    /// Where agents find the host: it stands at the last site.
+    fn host_address(&self) -> String {
+        format!("{}:{}", self.postgres.network.address(NODES.len() - 1), self.agents_listen)
+    }
+
+    /// Beyond loopback agents report by TLS, and a database without it has to be said to be one.
+    fn off_loopback(&self, fleet: &str) -> Result<String> {
+        let directory = self.directory();
+        let (authority, certificate, key) = certified(self.postgres.network.address(NODES.len() - 1))?;
+        std::fs::write(directory.join("authority.pem"), authority)?;
+        std::fs::write(directory.join("host.pem"), certificate)?;
+        secret(&directory.join("host.key"), &key)?;
+        let (certificate, key) = (directory.join("host.pem"), directory.join("host.key"));
+        let tls = format!("[host]\ntls = {{ certificate = {certificate:?}, key = {key:?} }}");
+        let fleet = fleet.replacen("[host]", &tls, 1);
+        let fleet = fleet.replacen("[cluster.orders]", "[cluster.orders]\ntls = \"disable\"", 1);
+        Ok(fleet.replace("\"--password-file\"", "\"--tls\", \"disable\", \"--password-file\""))
+    }
+}
+
+/// An authority and, signed by it, a certificate for an address, with its key; all PEM.
+fn certified(address: &str) -> Result<(String, String, String)> {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new([address.to_owned()])?.signed_by(&key, &authority)?;
+    Ok((authority.pem(), certificate.pem(), key.serialize_pem()))
 }
 
 impl Drop for Stage {

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::acks::Ack;
+use crate::network::Network;
 
 /// Number of the writer that roams; those that are pinned follow in the order of the nodes.
 pub const ROAMING: usize = 0;
@@ -32,12 +34,13 @@ pub struct Writers {
 }
 
 impl Writers {
-    /// `nodes` are connection strings.
-    pub fn start(nodes: &[String]) -> Writers {
+    /// `nodes` are connection strings. Who is pinned to a node that stands apart stands beside it.
+    pub fn start(nodes: &[String], network: &Network) -> Writers {
         let acks = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = vec![tokio::spawn(write(nodes.to_vec(), None, ROAMING, acks.clone()))];
         for at in 0..nodes.len() {
-            tasks.push(tokio::spawn(write(nodes.to_vec(), Some(at), at + 1, acks.clone())));
+            let there = network.clients(at).map_or_else(Handle::current, |runtime| runtime.handle().clone());
+            tasks.push(there.spawn(write(nodes.to_vec(), Some(at), at + 1, acks.clone())));
         }
         Writers { acks, tasks }
     }
