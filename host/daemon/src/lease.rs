@@ -17,6 +17,9 @@ pub const FENCE: Millis = 500;
 /// Clocks of two machines do not run equally fast; this is a tenth of the above.
 pub const MARGIN: Millis = 250;
 
+/// The kernel says beforehand how long a proof may take.
+const _: () = assert!(LEASE + FENCE + MARGIN == tidegate_kernel::fleet::LEASE_ENDS);
+
 /// How many other agents have to confirm, so that they are a majority of all with the one who asks.
 pub fn confirmations_needed(agents: usize) -> usize {
     agents / 2

@@ -186,7 +186,7 @@ impl Kernel {
 
     pub(crate) fn put_outside(&mut self, turn: &mut Turn, rule: u16, cluster: &str, node: &str, why: String) {
         let Some(mut held) = self.held(cluster).cloned() else { return };
-        let outside = Outside { since: turn.now, why, proof: None, diverged_bytes: None };
+        let outside = Outside { since: turn.now, why, proof: None, left_at: None, diverged_bytes: None };
         held.outside.insert(node.to_owned(), outside);
         self.hold(turn, rule, cluster, held);
     }
@@ -236,10 +236,12 @@ impl Kernel {
         Proposal { expected_loss, ..told }
     }
 
-    /// What a proposal's promotion might lose, as far as anybody can tell.
+    /// What a proposal's promotion might lose, as far as anybody can tell: what the node lacked when the primary last answered, all
+    /// that the primary took since, and all that it takes until its end is proven.
     pub(crate) fn bound_of(&self, proposal: &Proposal, now: Moment) -> Option<Millis> {
-        let (id, _) = self.cluster_of(proposal.service)?;
-        self.clusters.watch(id).loss_bound(proposal.promote.first()?, now.mono)
+        let (id, cluster) = self.cluster_of(proposal.service)?;
+        let by_now = self.clusters.watch(id).loss_bound(proposal.promote.first()?, now.mono)?;
+        Some(by_now + cluster.until_proof())
     }
 
     /// Nothing acknowledged can be lost: R + W > N of the last published set, with the candidate in it.

@@ -194,6 +194,9 @@ pub struct Cluster {
     pub declared: String,
 }
 
+/// From the last time that an asynchronous primary's lease was renewed until it has ended for certain.
+pub const LEASE_ENDS: Millis = 2_250;
+
 /// `[cluster.NAME.node.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterNode {
@@ -212,6 +215,12 @@ impl Cluster {
     /// Its node of that name.
     pub fn node(&self, name: &str) -> Option<&ClusterNode> {
         self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// How long its primary may go on acknowledging while a run proves that it does not. Where a commit waits for standbys, it
+    /// ends with them; else it ends with the lease.
+    pub fn until_proof(&self) -> Millis {
+        if self.wait_for == 0 { LEASE_ENDS } else { 0 }
     }
 }
 

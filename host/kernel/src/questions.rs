@@ -17,8 +17,8 @@ use crate::state::{About, Answer, Question, Ruling};
 /// A question of the guard's is put for this long, then it is asked anew if it is still worth it.
 const EXPIRES: contract::Millis = 3_600_000;
 
-/// A person who says yes to an estimated loss has said yes to what is lost until the proof is there.
-const UNTIL_PROOF: contract::Millis = 5_000;
+/// A person who says yes to an estimated loss has said yes to what is lost while the agents learn of it.
+const UNTIL_TOLD: contract::Millis = 2_750;
 
 impl Kernel {
     /// A verdict that may not be carried out without a person becomes a question; the same one is asked once.
@@ -175,6 +175,9 @@ impl Kernel {
             });
         }
         let proposal = self.approved(id, verdict, by, epoch, turn.now)?;
+        if let Some(refused) = self.show_outgrown(turn, open, option, &proposal) {
+            return Err(refused);
+        }
         self.admit(&proposal, turn)?;
         let answer = Answer::Approved { by: by.into(), option };
         self.set(turn, rules::ANSWERED, Change::Answered { question: open.id, answer });
@@ -204,7 +207,24 @@ impl Kernel {
             return None;
         }
         let bound = self.bound_of(proposal, now).map(|bound| bound.max(proposal.expected_loss.unwrap_or(0)));
-        Some(bound.map_or(contract::Millis::MAX, |bound| bound.saturating_add(UNTIL_PROOF)))
+        Some(bound.map_or(contract::Millis::MAX, |bound| bound.saturating_add(UNTIL_TOLD)))
+    }
+
+    /// Nobody says yes to more than was shown: an estimate that has outgrown its question is shown anew first.
+    fn show_outgrown(&mut self, turn: &mut Turn, open: &Question, option: usize, now: &Proposal) -> Option<Refused> {
+        let shown = now.expected_loss.filter(|_| now.kind == Kind::FailOver)?;
+        let bound = self.bound_of(now, turn.now).filter(|bound| *bound > shown.saturating_add(UNTIL_TOLD))?;
+        let mut question = open.clone();
+        if let About::Move { options, .. } = &mut question.about
+            && let Some(Verdict::FailOver(to)) = options.get_mut(option)
+        {
+            to.expected_loss = Some(bound);
+        }
+        self.set(turn, rules::ASKED, Change::Asked { question: Box::new(question) });
+        let text = format!(
+            "up to {bound} ms of data may be lost by now, and {shown} ms were shown. Nothing was done; approve again to accept that"
+        );
+        Some(Refused { by_guard: true, reasons: vec![Reason::new("changed-since", text)] })
     }
 
     /// A person says no: the same move is not asked about again for the length of the cooldown.

@@ -106,6 +106,9 @@ pub struct Outside {
     /// That it acknowledges nothing, if somebody has stopped it.
     #[serde(default)]
     pub proof: Option<Proof>,
+    /// How far whoever took over from it had come.
+    #[serde(default)]
+    pub left_at: Option<u64>,
     /// Bytes of log beyond where the others left it.
     #[serde(default)]
     pub diverged_bytes: Option<u64>,
@@ -278,12 +281,22 @@ pub struct DataMove {
     /// What might be lost, as it looked then.
     #[serde(default)]
     pub loss_bound: Option<Millis>,
+    /// How much more the old primary might acknowledge until its end is proven.
+    #[serde(default)]
+    pub until_proof: Millis,
     /// What a person has accepted to lose.
     #[serde(default)]
     pub accept_loss: Option<Millis>,
     /// Whose word commits waited for, if the node to promote is one of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<SyncSet>,
+}
+
+impl DataMove {
+    /// What people were told before anything was done.
+    pub fn beforehand(&self) -> Option<Millis> {
+        Some(self.loss_bound? + self.until_proof)
+    }
 }
 
 /// One step of a run.

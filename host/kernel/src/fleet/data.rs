@@ -14,8 +14,6 @@ use crate::contract::{Autonomy, Millis, Strategy};
 
 /// Until a standby is sure to hear its primary no more: that is written to once a second.
 const UNHEARD: Millis = 2_500;
-/// Until the lease of an asynchronous primary has ended for certain.
-const LEASE: Millis = 2_250;
 /// Fewer agents cannot outvote the one that holds a lease.
 const AGENTS: usize = 3;
 
@@ -76,7 +74,7 @@ impl<'a> Data<'a> {
 
     /// What an asynchronous primary may acknowledge between the last that anybody has of it and the proof of its end.
     fn least_loss(&self) -> Millis {
-        self.cluster.interval + UNHEARD + LEASE
+        self.cluster.interval + UNHEARD + self.cluster.until_proof()
     }
 
     fn too_little(&self) -> String {

@@ -5,7 +5,7 @@ use super::table::{ask, hold, hold_for};
 use super::{Kind, Said, Scene};
 use crate::clusters::answers;
 use crate::contract::{Cluster, Fact, Millis, Node, Role};
-use crate::fleet::{self, ClusterId};
+use crate::fleet;
 use crate::runbook::REJOIN;
 use crate::state::ClusterState;
 
@@ -18,7 +18,6 @@ const RULED_OUT: [&str; 3] = ["corrupt", "foreign", "too-old"];
 
 /// The data of a proposal's service.
 struct Data<'a> {
-    id: ClusterId,
     declared: &'a fleet::Cluster,
     held: &'a ClusterState,
     /// The newest sample, if it is fresh.
@@ -29,7 +28,7 @@ impl<'a> Data<'a> {
     fn of(scene: &Scene<'a>) -> Option<Data<'a>> {
         let (id, declared) = scene.kernel.cluster_of(scene.proposal.service)?;
         let held = scene.kernel.held(&declared.name)?;
-        Some(Data { id, declared, held, seen: scene.kernel.clusters.watch(id).fresh(scene.now) })
+        Some(Data { declared, held, seen: scene.kernel.clusters.watch(id).fresh(scene.now) })
     }
 
     fn node(&self, name: &str) -> Option<&'a Node> {
@@ -137,14 +136,17 @@ pub(super) fn standby_quorum(scene: &Scene) -> Option<Said> {
 
 /// Where something may be lost: no more than was promised, or than a person has accepted.
 pub(super) fn loss_bound(scene: &Scene) -> Option<Said> {
-    let name = scene.proposal.promote.first().filter(|_| scene.proposal.kind == Kind::FailOver)?;
-    let data = Data::of(scene)?;
+    let data =
+        Data::of(scene).filter(|_| scene.proposal.kind == Kind::FailOver && !scene.proposal.promote.is_empty())?;
     let promised = scene.service.objectives.rpo;
     if data.declared.wait_for > 0 && promised == 0 && scene.proposal.accept_loss.is_none() {
         return None;
     }
+    if scene.kernel.keeps_all(scene.proposal, scene.now) {
+        return None;
+    }
     let allowed = promised.max(scene.proposal.accept_loss.unwrap_or(0));
-    match scene.kernel.clusters.watch(data.id).loss_bound(name, scene.now.mono) {
+    match scene.kernel.bound_of(scene.proposal, scene.now) {
         Some(bound) if bound <= allowed => None,
         Some(bound) => ask(format!("up to {bound} ms of data may be lost, and {allowed} ms are allowed")),
         None if scene.proposal.accept_loss.is_some() => None,

@@ -6,7 +6,7 @@
 use crate::contract::{Cluster, Fact, Millis, Node, Proof, Role, Severity, SyncSet};
 use crate::desk::{Lease, Timer, Turn};
 use crate::event::{Action, Effect, Moment, RunId};
-use crate::fleet::{self, ServiceId};
+use crate::fleet::{self, ServiceId, write_duration};
 use crate::guard::{Kind, Proposal};
 use crate::kernel::Kernel;
 use crate::record::Cause;
@@ -87,6 +87,7 @@ impl Kernel {
             from: held.primary.clone(),
             contact: watch.contact(),
             loss_bound: lossy.and_then(|to| watch.loss_bound(to, now.mono)),
+            until_proof: cluster.until_proof(),
             accept_loss: proposal.accept_loss,
             published: held
                 .published
@@ -212,7 +213,7 @@ impl Kernel {
         self.amend(turn, id, step, |state| state.due = Some(due));
         let why = self.desk.leases.get(&id).map_or(String::new(), |lease| lease.why.clone());
         let because = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        let bound = self.state.runs.get(&id).and_then(|run| run.data.as_ref()?.loss_bound);
+        let bound = self.state.runs.get(&id).and_then(|run| run.data.as_ref()?.beforehand());
         let lost = bound.map_or("nobody knows how much".to_owned(), |bound| format!("about {bound} ms of data"));
         let text = format!(
             "Nothing proves that node {node} acknowledges no write any more{because}. If you know that it is off for good, say \
@@ -248,10 +249,15 @@ impl Kernel {
         let service = self.service_id(&run.service)?;
         let (id, cluster) = self.cluster_of(service)?;
         let promised = self.fleet.services[service.at()].objectives.rpo;
-        if cluster.wait_for > 0 && promised == 0 && data.accept_loss.is_none() {
+        if cluster.wait_for > 0 {
             let set = self.held(&cluster.name).and_then(|held| held.published.as_ref());
             let whole = set.is_some_and(|set| set.nodes.iter().any(|member| member == node) && has_quorum(run, set));
-            return (!whole).then(|| "too few of the synchronous standbys are at hand to rule out a loss".into());
+            if whole {
+                return None;
+            }
+            if promised == 0 && data.accept_loss.is_none() {
+                return Some("too few of the synchronous standbys are at hand to rule out a loss".into());
+            }
         }
         let allowed = promised.max(data.accept_loss.unwrap_or(0));
         let until = proven_at(run).unwrap_or(run.opened.mono);
@@ -338,7 +344,8 @@ impl Kernel {
         let before = std::mem::replace(&mut held.primary, node.to_owned());
         let why = format!("it was the primary before node {node}");
         let proof = proven(run, &before);
-        held.outside.insert(before, Outside { since: turn.now, why, proof, diverged_bytes: None });
+        let left_at = position(run, node);
+        held.outside.insert(before, Outside { since: turn.now, why, proof, left_at, diverged_bytes: None });
         held.since = turn.now;
         held.published = run.steps.iter().find_map(|step| match &step.action {
             Action::SetSynchronous { node: of, set, .. } if of == node && step.state.status == StepStatus::Done => {
@@ -371,17 +378,23 @@ impl Kernel {
     fn stopped(&mut self, turn: &mut Turn, run: &Run, cluster: &str, node: &str) {
         let Some(mut held) = self.held(cluster).cloned() else { return };
         let (Some(proof), Some(outside)) = (fence_proof(run, node), held.outside.get_mut(node)) else { return };
-        let fork = self.service_id(&run.service).and_then(|service| self.forked_at(service, &held.primary));
+        // Where yet another one was promoted since, that one's fork says nothing of this node.
+        let passed_over = outside.left_at.filter(|_| outside.since.mono < held.since.mono);
+        let newest = || self.service_id(&run.service).and_then(|service| self.forked_at(service, &held.primary));
+        let fork = passed_over.or_else(newest);
         outside.diverged_bytes = proof.position.zip(fork).map(|(end, fork)| end.saturating_sub(fork));
         outside.proof = Some(proof);
         let (since, diverged) = (outside.since, outside.diverged_bytes.unwrap_or(0));
         self.hold(turn, rules::DIVERGED, cluster, held);
         if let (Some(service), 1..) = (self.service_id(&run.service), diverged) {
             let subject = format!("node {node} of {cluster} has {diverged} bytes of log that nobody else has");
-            let body =
-                "They are given up as it is made a standby again; copy its data directory first if you need them.";
+            let body = format!(
+                "It stands apart since {} ago. They are given up as it is made a standby again; copy its data directory \
+                 first if you need them.",
+                write_duration(turn.now.mono.saturating_sub(since.mono) / 1_000 * 1_000)
+            );
             let key = format!("diverged/{cluster}/{node}/{}", since.mono);
-            self.tell(turn, service, &key, Severity::Warning, &subject, body);
+            self.tell(turn, service, &key, Severity::Warning, &subject, &body);
         }
     }
 

@@ -1,16 +1,12 @@
 //! What a plan means for a database: who leads before and after, what may be lost, and how the old primary's end could be
 //! proven. Changes nothing; whether an enforcer is armed is the shell's to say.
 
-use crate::contract::Millis;
 use crate::event::Moment;
 use crate::fleet::{Cluster, STOP};
 use crate::guard::{Kind, Proposal};
 use crate::kernel::Kernel;
 use crate::state::ClusterState;
 use crate::view::{DataPlan, ProofView};
-
-/// What an asynchronous primary's lease takes to end for certain after it was renewed for the last time.
-const LEASE_TAKES: Millis = 2_250;
 
 impl Kernel {
     /// None for a service without a database, and for what moves none.
@@ -43,14 +39,20 @@ impl Kernel {
                 "no acknowledged data: enough of the synchronous standbys answer, and {to} gets all of theirs"
             );
         }
+        let until_proof = self.cluster_of(proposal.service).map_or(0, |(_, cluster)| cluster.until_proof());
         let contact = self.clusters_contact(proposal);
         match (self.bound_of(proposal, now), contact) {
-            (Some(bound), Some(at)) => format!(
-                "up to {bound} ms of data as of now: {from} last answered {} ms ago, and {to} was {} ms behind then; more for as \
-                 long as nothing proves that {from} acknowledges no more",
-                now.mono.saturating_sub(at.mono),
-                bound.saturating_sub(now.mono.saturating_sub(at.mono)),
-            ),
+            (Some(bound), Some(at)) => {
+                let silent = now.mono.saturating_sub(at.mono);
+                let behind = bound.saturating_sub(silent).saturating_sub(until_proof);
+                let more = match until_proof {
+                    0 => format!("more for as long as nothing proves that {from} acknowledges no more"),
+                    lease => format!("and it may acknowledge for {lease} ms more until its lease is over"),
+                };
+                format!(
+                    "up to {bound} ms of data: {from} last answered {silent} ms ago, {to} was {behind} ms behind then, {more}"
+                )
+            }
             _ => format!(
                 "nobody knows how much: {from} was not seen to answer since this host started, or {to} did not say how far behind it was"
             ),
@@ -108,7 +110,7 @@ fn lease_proof(cluster: &Cluster, primary: &str) -> ProofView {
     let (open, text) = if cluster.wait_for > 0 {
         (false, "only asynchronous clusters have leases".to_owned())
     } else {
-        let after = format!("about {LEASE_TAKES} ms after it was renewed for the last time");
+        let after = format!("about {} ms after it was renewed for the last time", cluster.until_proof());
         (true, format!("the lease of {primary} ends {after}, if an armed enforcer holds that node"))
     };
     ProofView { kind: "lease".into(), open, text }

@@ -152,7 +152,7 @@ fn loss(run: &Run) -> LossReport {
             verdict: Kept::Kept,
         };
     };
-    let beforehand = if run.kind == Kind::FailOver.name() { data.loss_bound } else { Some(0) };
+    let beforehand = if run.kind == Kind::FailOver.name() { data.beforehand() } else { Some(0) };
     let to = data.to.as_deref().unwrap_or_default();
     if ended(run, is_promotion).is_none() {
         let text = format!("node {to} was not promoted");
@@ -160,7 +160,7 @@ fn loss(run: &Run) -> LossReport {
     }
     let bytes = lost_bytes(run, data);
     let quorum = data.published.as_ref().is_some_and(|set| has_quorum(run, set));
-    let at_most = if bytes == Some(0) || quorum { Some(0) } else { grown(run, data, beforehand) };
+    let at_most = if bytes == Some(0) || quorum { Some(0) } else { grown(run, data) };
     LossReport {
         beforehand,
         bytes,
@@ -170,11 +170,11 @@ fn loss(run: &Run) -> LossReport {
     }
 }
 
-/// The bound as printed beforehand, and what may have been acknowledged until the proof. A person's word bounds nothing.
-fn grown(run: &Run, data: &DataMove, beforehand: Option<Millis>) -> Option<Millis> {
+/// The bound as the run began, and what may have been acknowledged until the proof. A person's word bounds nothing.
+fn grown(run: &Run, data: &DataMove) -> Option<Millis> {
     let proof = proven(run, &data.from).filter(|proof| proof.kind != PERSON)?;
     let until = proven_at(run).filter(|_| proof.position.is_none()).unwrap_or(run.opened.mono);
-    Some(beforehand? + until.saturating_sub(run.opened.mono))
+    Some(data.loss_bound? + until.saturating_sub(run.opened.mono))
 }
 
 fn rpo_verdict(run: &Run, bytes: Option<u64>, at_most: Option<Millis>) -> Kept {

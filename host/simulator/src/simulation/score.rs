@@ -246,7 +246,7 @@ fn check_losses(world: &mut World, kernel: &Kernel, fleet: &Fleet, journal: &[Re
         let bound = |run: &Run, data: &DataMove| match run.kind.as_str() {
             // Planned: writes stop first, and nothing is lost.
             "switch-over" | "fail-back" => 0,
-            _ => data.accept_loss.unwrap_or(rpo).max(data.loss_bound.unwrap_or(0)),
+            _ => data.accept_loss.unwrap_or(rpo).max(data.beforehand().unwrap_or(0)),
         };
         let accepted = runs().filter(|(_, data)| promoted(data)).map(|(run, data)| bound(run, data));
         let accepted: Millis = accepted.fold(0, Millis::saturating_add);
