@@ -71,6 +71,14 @@ impl Scene {
         std::fs::write(&path, bytes).unwrap();
         path.display().to_string()
     }
+
+    /// One that crashes as soon as a service is lost.
+    async fn put_in_a_dying_policy(&self) {
+        let guest = self.file("guest.wasm", tidegate_test_guests::hostile_policy());
+        let settings = self.file("settings.json", br#"{ "do": "panic-when-lost" }"#);
+        let swapped = self.typed(&["swap", "failover/default", &guest, "--settings", &settings]).await;
+        assert!(swapped.status.success(), "{}", said(&swapped));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,10 +162,7 @@ async fn a_shadow_that_misbehaves_costs_the_active_policy_nothing() {
 async fn a_policy_that_is_stopped_again_and_again_goes_back_to_the_one_before() {
     let scene = Scene::start().await;
     let before = scene.get("").await["revision"]["digest"].clone();
-    let guest = scene.file("guest.wasm", tidegate_test_guests::hostile_policy());
-    let settings = scene.file("settings.json", br#"{ "do": "panic-when-lost" }"#);
-    let swapped = scene.typed(&["swap", "failover/default", &guest, "--settings", &settings]).await;
-    assert!(swapped.status.success(), "{}", said(&swapped));
+    scene.put_in_a_dying_policy().await;
     scene.left.abort();
     let demoted = || async { scene.get("").await["revision"]["digest"] == before };
     until("it is put out of service", demoted).await;
@@ -193,10 +198,7 @@ async fn what_is_promoted_is_what_was_compared() {
 async fn many_services_at_once_demote_a_policy_once() {
     let scene = Scene::start_with(|fleet| fleet.clone() + &more_services(&fleet)).await;
     let before = scene.get("").await["revision"]["digest"].clone();
-    let guest = scene.file("guest.wasm", tidegate_test_guests::hostile_policy());
-    let settings = scene.file("settings.json", br#"{ "do": "panic-when-lost" }"#);
-    let swapped = scene.typed(&["swap", "failover/default", &guest, "--settings", &settings]).await;
-    assert!(swapped.status.success(), "{}", said(&swapped));
+    scene.put_in_a_dying_policy().await;
     scene.left.abort();
     until("people are told", || async { scene.stage.journal().await.contains("three times in a row") }).await;
     let moved = || async {

@@ -5,16 +5,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
-use tidegate_engine::grants::BoxFuture;
 use tidegate_engine::{
-    CommandRun, CommandRunner, Decided, Engine, EngineConfig, Outside, PolicyFault, PolicySlot, ProviderSlot, Question,
-    RevisionSpec, SecretSource, Staged,
+    Decided, Engine, EngineConfig, Outside, PolicyFault, PolicySlot, ProviderSlot, Question, RevisionSpec, Staged,
 };
-use tidegate_kernel::contract::{Call, Done, Failure, Finding, Message, Output, Reason, Route, Situation};
+use tidegate_kernel::contract::{Failure, Reason, Situation};
 use tidegate_kernel::event::{Answered, Event, Revision};
 use tidegate_kernel::picture::Picture;
 
@@ -22,15 +20,18 @@ use super::live::Live;
 use super::metrics::{self, Metrics};
 use super::recheck::{Samples, Turns};
 use super::run::Options;
-use crate::agents::protocol::{Order, SlotPlan};
-use crate::agents::{Agents, Installation, draw};
-use crate::prober::{Looker, Looking};
+use crate::agents::protocol::SlotPlan;
+use crate::agents::{Agents, Installation};
+use crate::prober::Looker;
 use crate::tls;
+use lent::Lent;
 use shadow::Shadow;
 use spec::Wanted;
 use stops::Stops;
 
+mod calls;
 mod exercise;
+mod lent;
 mod replication;
 mod shadow;
 mod spec;
@@ -99,15 +100,6 @@ pub struct Changes {
     gone: Vec<String>,
 }
 
-/// What providers are lent: today's secrets, and commands on the sites' agents.
-struct Lent {
-    live: Arc<ArcSwap<Live>>,
-    agents: Arc<Agents>,
-    /// Begins the keys of looks.
-    looks: String,
-    looked: AtomicU64,
-}
-
 impl Slots {
     /// Starts the engine, which tries its limits, and stages and installs every slot of the fleet file.
     pub(super) async fn open(
@@ -118,12 +110,7 @@ impl Slots {
         options: &Options,
     ) -> anyhow::Result<Self> {
         let reading = live.load_full();
-        let lent = Arc::new(Lent {
-            live: live.clone(),
-            agents,
-            looks: format!("look/{:x}", draw()),
-            looked: Default::default(),
-        });
+        let lent = Arc::new(Lent::new(live.clone(), agents));
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
         let config = EngineConfig {
             policy_workers: options.workers.unwrap_or(processors.min(WORKERS_MAX)),
@@ -353,47 +340,6 @@ impl Slots {
         Ok(Demotion::WentBack(event))
     }
 
-    /// Makes a name lead somewhere, and tells where it leads afterwards.
-    pub async fn point_route(&self, slot: &str, route: Route, call: Call) -> Result<Route, Failure> {
-        let held = self.provider(slot)?;
-        let provider = held.provider()?;
-        let applied = self.counted(slot, "dns-control.apply", provider.apply(&[route], &call).await)?;
-        applied
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| Err(Failure::UnknownOutcome("the provider answered nothing".to_owned())))
-    }
-
-    /// Where a name leads, by the authoritative servers.
-    pub async fn read_route(&self, slot: &str, name: &str) -> Result<Route, Failure> {
-        let held = self.provider(slot)?;
-        self.counted(slot, "dns.resolve", held.provider()?.resolve(name).await)
-    }
-
-    /// Whether a declared thing could be changed right now.
-    pub async fn ready(&self, slot: &str, name: &str) -> Result<(), Failure> {
-        let held = self.provider(slot)?;
-        self.counted(slot, "provider.ready", held.provider()?.ready(name).await).map(drop)
-    }
-
-    /// Does a named action.
-    pub async fn perform(&self, slot: &str, name: &str, arguments: &str, call: &Call) -> Result<Done, Failure> {
-        let held = self.provider(slot)?;
-        self.counted(slot, "action.perform", held.provider()?.perform(name, arguments, call).await)
-    }
-
-    /// Undoes a named action.
-    pub async fn undo(&self, slot: &str, name: &str, receipt: Option<&str>, call: &Call) -> Result<Done, Failure> {
-        let held = self.provider(slot)?;
-        self.counted(slot, "action.undo", held.provider()?.undo(name, receipt, call).await)
-    }
-
-    /// Tells people.
-    pub async fn send(&self, slot: &str, channel: &str, message: &Message, call: &Call) -> Result<(), Failure> {
-        let held = self.provider(slot)?;
-        self.counted(slot, "notify.send", held.provider()?.send(channel, message, call).await)
-    }
-
     /// Why nothing can be asked of a slot now.
     pub fn fault(&self, slot: &str) -> Option<String> {
         match self.held(slot) {
@@ -457,11 +403,6 @@ impl Slots {
         figures.set(metrics::POLICY_QUEUE, &[], engine.policy_queue as f64);
     }
 
-    fn counted<T>(&self, slot: &str, call: &str, result: Result<T, Failure>) -> Result<T, Failure> {
-        self.metrics.count(metrics::PROVIDER_CALLS, &[slot, call, result.as_ref().err().map_or("done", kind_of)]);
-        result
-    }
-
     fn names(&self) -> Vec<String> {
         self.shared.read().keys().cloned().collect()
     }
@@ -514,16 +455,6 @@ impl Shared {
 
     fn held(&self, slot: &str) -> Option<Arc<Held>> {
         self.read().get(slot).cloned()
-    }
-}
-
-impl Looker for Shared {
-    fn look<'a>(&'a self, slot: &'a str, bulkhead: &'a str, target: &'a str, timeout: Duration) -> Looking<'a> {
-        Box::pin(async move {
-            let held = self.held(slot).ok_or_else(|| Failure::NotFound(format!("slot {slot}")))?;
-            let found: Finding = held.provider()?.check(bulkhead, target, timeout.as_millis() as u64).await?;
-            Ok(found)
-        })
     }
 }
 
@@ -631,27 +562,6 @@ impl Notes {
     }
 }
 
-impl SecretSource for Lent {
-    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<u8>, Failure>> {
-        let live = self.live.load();
-        let secret = live.secrets.get(name).map(|secret| secret.bytes().to_vec());
-        Box::pin(async move { secret.ok_or_else(|| Failure::NotFound(format!("secret {name}"))) })
-    }
-}
-
-impl CommandRunner for Lent {
-    fn run<'a>(&'a self, run: CommandRun) -> BoxFuture<'a, Result<Output, Failure>> {
-        // No plugin can name another's key; a look's is never named again.
-        let key = match &run.key {
-            Some(key) => format!("{}/{key}", run.slot),
-            None => format!("{}/{}", self.looks, self.looked.fetch_add(1, Ordering::Relaxed)),
-        };
-        let order =
-            Order { key, command: run.name, arguments: run.arguments.into_iter().collect(), timeout: run.timeout };
-        Box::pin(async move { self.agents.run_command(&run.site, order).await })
-    }
-}
-
 fn plan(live: &Live, wanted: &Wanted, revision: u64) -> SlotPlan {
     let secrets = spec::granted_secrets(&wanted.slot);
     let secrets = secrets.filter_map(|name| Some((name.to_owned(), live.secrets.get(name)?.bytes().to_vec())));
@@ -693,17 +603,5 @@ fn nothing_loaded(name: &str) -> anyhow::Error {
 fn say_what_is_missing(slot: &str, staged: &Staged) {
     for want in staged.missing_grants() {
         tracing::info!(slot, ?want, "the plugin wants this and was not granted it");
-    }
-}
-
-fn kind_of(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::Denied(_) => "denied",
-        Failure::NotFound(_) => "not-found",
-        Failure::Invalid(_) => "invalid",
-        Failure::Busy(_) => "busy",
-        Failure::Rejected(_) => "rejected",
-        Failure::Stale(_) => "stale",
-        Failure::UnknownOutcome(_) => "unknown-outcome",
     }
 }
