@@ -233,6 +233,13 @@ async fn refuses_nonsense_and_stays_up() {
 }
 
 #[tokio::test]
+async fn a_host_that_knows_nobody_yet_calls_no_token_wrong() {
+    let (words, _) = mpsc::channel(1);
+    let agents = Agents::start(Some("127.0.0.1:0"), None, clock(), words, Ledger::in_memory()).await.unwrap();
+    assert_eq!(as_west(agents.address().unwrap(), "1", "GET /agent/v1/plan", "").await.0, 503);
+}
+
+#[tokio::test]
 async fn does_not_listen_in_the_clear_off_loopback() {
     let (words, _) = mpsc::channel(1);
     for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {

@@ -97,6 +97,12 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sha
 /// The answer to one request.
 async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Answer, Refusal> {
     let roster = shared.roster.load_full();
+    if roster.members().next().is_none() {
+        return Err(refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this host knows no agents: it has just started, or its fleet file has none",
+        ));
+    }
     let (member, session) = speaker(&request, roster.bearer(&token(&request)?))?;
     let path = request.uri().path().strip_prefix("/agent/v1/").unwrap_or_default().to_owned();
     let query = |name: &str| query(request.uri().query().unwrap_or_default(), name);
