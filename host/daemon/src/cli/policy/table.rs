@@ -53,6 +53,9 @@ struct Case {
     name: String,
     #[serde(default)]
     set: toml::Table,
+    /// What nobody knows in it: JSON pointers to what becomes null, which TOML has no word for.
+    #[serde(default)]
+    unset: Vec<String>,
     verdict: Option<String>,
     to: Option<String>,
     analysis: Option<String>,
@@ -80,7 +83,7 @@ impl Table {
             let line = u32::try_from(at(case.span().start)).unwrap_or(0);
             let case = case.into_inner();
             let here = |failed: Failed| failed.at(format!("{}:{line}", file.display()));
-            let situation = changed(&base, &case.set).map_err(here)?;
+            let situation = changed(&base, &case).map_err(here)?;
             // Read once now, so that what is misspelt is known before anything is asked.
             input::question(&situation, "").map_err(here)?;
             Ok(Row { line, situation, case })
@@ -103,23 +106,29 @@ fn base(file: &Path, named: Option<&Path>) -> Result<Value, Failed> {
 }
 
 /// The situation with other values at those JSON pointers; what holds them has to be there.
-fn changed(base: &Value, set: &toml::Table) -> Result<String, Failed> {
+fn changed(base: &Value, case: &Case) -> Result<String, Failed> {
     let mut situation = base.clone();
-    for (pointer, value) in set {
+    for (pointer, value) in &case.set {
         let value = serde_json::to_value(value).map_err(|error| Failed::usage(format!("{pointer}: {error}")))?;
-        let (holder, key) = pointer.rsplit_once('/').unwrap_or_default();
-        let place = match situation.pointer_mut(holder) {
-            Some(Value::Object(fields)) => Some(fields.entry(key).or_insert(Value::Null)),
-            Some(Value::Array(items)) => key.parse().ok().and_then(|at: usize| items.get_mut(at)),
-            _ => None,
-        };
-        let nothing = || {
-            Failed::usage(format!("{pointer} is nowhere in the situation"))
-                .next("write a JSON pointer to what is to be different, as \"/sites/0/consensus/status\"")
-        };
-        *place.ok_or_else(nothing)? = value;
+        *place(&mut situation, pointer)? = value;
+    }
+    for pointer in &case.unset {
+        *place(&mut situation, pointer)? = Value::Null;
     }
     Ok(situation.to_string())
+}
+
+fn place<'a>(situation: &'a mut Value, pointer: &str) -> Result<&'a mut Value, Failed> {
+    let (holder, key) = pointer.rsplit_once('/').unwrap_or_default();
+    let place = match situation.pointer_mut(holder) {
+        Some(Value::Object(fields)) => Some(fields.entry(key).or_insert(Value::Null)),
+        Some(Value::Array(items)) => key.parse().ok().and_then(|at: usize| items.get_mut(at)),
+        _ => None,
+    };
+    place.ok_or_else(|| {
+        Failed::usage(format!("{pointer} is nowhere in the situation"))
+            .next("write a JSON pointer to what is to be different, as \"/sites/0/consensus/status\"")
+    })
 }
 
 impl Row {
