@@ -197,6 +197,7 @@ fn exit_codes_say_how_it_ended() {
         (&["failover", "shop", "--yes"], "200 OK", accepted(json!(3), json!(null)), 0, "r3"),
         (&["failover", "shop", "--yes"], "200 OK", accepted(json!(null), json!(7)), 4, "tidegate approve q7"),
         (&["questions"], "200 OK", json!([]), 0, "nothing waits"),
+        (&["approve", "r7"], "200 OK", json!([]), 2, "run r7 waits for nobody's answer"),
     ];
     for (arguments, status, body, expected, words) in table {
         let directory = tempfile::tempdir().unwrap();

@@ -175,7 +175,7 @@ impl Kernel {
             });
         }
         let proposal = self.approved(id, verdict, by, epoch, turn.now)?;
-        if let Some(refused) = self.show_outgrown(turn, open, option, &proposal) {
+        if let Some(refused) = self.outgrown(turn, open, option, &proposal) {
             return Err(refused);
         }
         self.admit(&proposal, turn)?;
@@ -210,19 +210,21 @@ impl Kernel {
         Some(bound.map_or(contract::Millis::MAX, |bound| bound.saturating_add(UNTIL_TOLD)))
     }
 
-    /// Nobody says yes to more than was shown: an estimate that has outgrown its question is shown anew first.
-    fn show_outgrown(&mut self, turn: &mut Turn, open: &Question, option: usize, now: &Proposal) -> Option<Refused> {
-        let shown = now.expected_loss.filter(|_| now.kind == Kind::FailOver)?;
-        let bound = self.bound_of(now, turn.now).filter(|bound| *bound > shown.saturating_add(UNTIL_TOLD))?;
-        let mut question = open.clone();
-        if let About::Move { options, .. } = &mut question.about
-            && let Some(Verdict::FailOver(to)) = options.get_mut(option)
-        {
+    /// Nobody says yes to more than was shown: an estimate that has outgrown its question becomes a new one.
+    fn outgrown(&mut self, turn: &mut Turn, open: &Question, option: usize, wanted: &Proposal) -> Option<Refused> {
+        let shown = wanted.expected_loss.filter(|_| wanted.kind == Kind::FailOver)?;
+        let bound = self.bound_of(wanted, turn.now).filter(|bound| *bound > shown.saturating_add(UNTIL_TOLD))?;
+        let About::Move { mut options, revision, .. } = open.about.clone() else { return None };
+        if let Some(Verdict::FailOver(to)) = options.get_mut(option) {
             to.expected_loss = Some(bound);
         }
-        self.set(turn, rules::ASKED, Change::Asked { question: Box::new(question) });
+        self.withdraw_moves(turn, wanted.service, "its estimate of the loss has grown");
+        let (text, reasons) = (open.text.clone(), open.reasons.clone());
+        let anew = self.put_question(turn, wanted.service, options, text, reasons, EXPIRES, &revision);
         let text = format!(
-            "up to {bound} ms of data may be lost by now, and {shown} ms were shown. Nothing was done; approve again to accept that"
+            "up to {bound} ms of data may be lost by now, and {shown} ms were shown. Nothing was done; `tidegate approve q{}` \
+             accepts that",
+            anew.0
         );
         Some(Refused { by_guard: true, reasons: vec![Reason::new("changed-since", text)] })
     }

@@ -130,6 +130,51 @@ fn a_loss_over_the_rpo_is_asked_with_its_estimate_and_accepted_only_by_a_person(
 }
 
 #[test]
+fn where_the_standbys_rule_out_a_loss_nobody_is_asked_about_one() {
+    let mut world = world("synchronous = 1", "rpo = \"100ms\"", 1);
+    kill(&mut world, "east");
+    world.run(20_000);
+    assert_eq!((database(&world).primaries().len(), database(&world).lost), (1, 0), "{}", told(&world));
+}
+
+#[test]
+fn a_yes_is_to_what_was_shown_and_what_has_grown_is_shown_anew() {
+    let mut world = world("", "rpo = \"100ms\"", 0);
+    kill(&mut world, "east");
+    world.run(60_000);
+    let question = world.kernel.state().open_questions().next().expect("a question").id;
+    let refused = world.order(Command::Approve { question, option: 0 }).unwrap_err();
+    assert!(refused.reasons[0].text.contains("were shown"), "{refused:?}");
+    assert_eq!(database(&world).primaries().len(), 0, "{}", told(&world));
+    let question = world.kernel.state().open_questions().next().expect("a question with what it is now").id;
+    world.order(Command::Approve { question, option: 0 }).unwrap();
+    world.run(10_000);
+    assert_eq!(database(&world).primaries().len(), 1, "{}", told(&world));
+}
+
+#[test]
+fn what_a_returned_node_has_alone_counts_from_where_it_was_left() {
+    let mut world = asynchronous();
+    kill(&mut world, "east");
+    world.run(30_000);
+    // The one that took over dies as well, much later, and its agent says so.
+    let second = database(&world).primaries()[0];
+    world.database.as_mut().unwrap().die(second);
+    world.run(1_000);
+    world.order(Command::Failover { service: "shop".into(), to: None, accept_loss: Some(60_000) }).unwrap();
+    world.run(30_000);
+    assert_eq!(database(&world).primaries().len(), 1, "{}", told(&world));
+    let server = world.database.as_mut().unwrap().servers.get_mut("east").unwrap();
+    (server.up, server.log) = (true, server.log + 500);
+    revive(&mut world, "east");
+    world.run(10_000);
+    let of_east = |subject: &&String| subject.contains("node east of orders has");
+    let subjects: Vec<_> = world.sent.iter().map(|(_, subject)| subject).filter(of_east).collect();
+    let bytes = subjects.first().and_then(|subject| subject.split(' ').find_map(|word| word.parse::<u64>().ok()));
+    assert!(bytes.is_some_and(|bytes| (500..1_000).contains(&bytes)), "{:?}", world.sent);
+}
+
+#[test]
 fn a_switchover_loses_nothing_and_leaves_the_old_primary_as_a_standby() {
     for mut world in [synchronous(), asynchronous()] {
         world.order(Command::Switchover { service: "shop".into(), to: Some("west".into()) }).unwrap();
@@ -215,7 +260,7 @@ fn the_agreed_primary_is_never_stopped_without_a_move() {
 /// What happens to a world, and when it is over.
 type Story = (&'static str, fn() -> World, fn(&mut World), fn(&World) -> bool);
 
-const STORIES: [Story; 4] = [
+const STORIES: [Story; 7] = [
     ("synchronous fail-over", synchronous, |world| kill(world, "east"), |world| world.shop().life.active != "east"),
     ("asynchronous fail-over", asynchronous, |world| kill(world, "east"), |world| world.shop().life.active != "east"),
     (
@@ -232,17 +277,36 @@ const STORIES: [Story; 4] = [
         },
     ),
     (
-        "rejoin",
+        "asynchronous switch-over",
+        asynchronous,
+        |world| world.order_unheard(Command::Switchover { service: "shop".into(), to: Some("west".into()) }),
+        |world| world.kernel.state().runs.values().any(|run| run.kind == "switch-over" && run.end.is_some()),
+    ),
+    ("rejoin", || lost(asynchronous()), |world| revive(world, "east"), is_whole),
+    ("synchronous rejoin", || lost(synchronous()), |world| revive(world, "east"), is_whole),
+    (
+        "fail-back",
         || {
-            let mut world = asynchronous();
-            kill(&mut world, "east");
-            world.run(30_000);
+            let mut world = lost(synchronous());
+            revive(&mut world, "east");
+            world.run(10_000);
             world
         },
-        |world| revive(world, "east"),
-        |world| world.kernel.state().clusters["orders"].outside.is_empty(),
+        |world| world.order_unheard(Command::Failback { service: "shop".into(), to: None }),
+        |world| world.shop().life.active == "east",
     ),
 ];
+
+/// East is gone, and another one leads.
+fn lost(mut world: World) -> World {
+    kill(&mut world, "east");
+    world.run(30_000);
+    world
+}
+
+fn is_whole(world: &World) -> bool {
+    world.kernel.state().clusters["orders"].outside.is_empty()
+}
 
 /// One writable primary at the end, nothing stuck without a word, and in synchronous mode nothing lost.
 fn is_sound(world: &World, told: &str) {
@@ -292,19 +356,26 @@ fn a_crash_after_any_record_of_any_runbook_ends_with_one_primary() {
 fn whatever_call_fails_or_is_cut_off_there_is_one_primary_or_a_person_is_asked() {
     use tidegate_kernel::contract::Failure;
     use tidegate_kernel::event::StepOutcome;
+    let refused = || StepOutcome::Failed(Failure::Rejected("no".into()));
+    let cut_off = || StepOutcome::Unknown("cut off".into());
+    // Done and said otherwise, or trapped, hung or cut off before anything was done.
+    let ways = [(true, refused()), (false, refused()), (true, cut_off()), (false, cut_off())];
     for (name, begin, happens, _) in STORIES {
-        for spared in 0..14 {
-            for bad in [StepOutcome::Failed(Failure::Rejected("no".into())), StepOutcome::Unknown("cut off".into())] {
+        for (does, answer) in &ways {
+            for spared in 0.. {
                 let mut world = begin();
-                // The database does what it is told; the answer to one call is another.
-                world.spoil = Some((spared, bad.clone()));
+                world.spoil = Some(Spoil { spared, does: *does, answer: answer.clone() });
                 happens(&mut world);
                 world.run(180_000);
-                let told = format!("{name}, call {spared} answered {bad:?}:\n{}", told(&world));
+                let told = format!("{name}, call {spared} ({does}) answered {answer:?}:\n{}", told(&world));
                 let database = database(&world);
                 assert!(database.primaries().len() <= 1 && database.split == 0, "{told}");
                 let asked = world.kernel.state().open_questions().next().is_some();
                 assert!(database.primaries().len() == 1 || asked, "{told}");
+                if world.spoil.is_some() {
+                    assert!(spared > 0, "no call was spoiled; {told}");
+                    break;
+                }
             }
         }
     }

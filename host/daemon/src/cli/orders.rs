@@ -4,7 +4,7 @@
 
 use clap::Args;
 use tidegate_kernel::contract::Millis;
-use tidegate_kernel::event::{Accepted, Command, QuestionId};
+use tidegate_kernel::event::{Accepted, Command, QuestionId, RunId};
 use tidegate_kernel::fleet::parse_duration;
 use tidegate_kernel::state::{About, Question};
 use tidegate_kernel::view::{DataPlan, PlanView, question_name, run_name};
@@ -69,16 +69,26 @@ pub struct Resume {
     pub service: Option<String>,
 }
 
+/// What waits for an answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Waiting {
+    /// By its own name.
+    Question(QuestionId),
+    /// By the run that it holds up.
+    Run(RunId),
+}
+
 /// `approve QUESTION`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate questions                             what is asked, with names
   tidegate approve q3
-  tidegate approve q3 --option 2                 the second of the offered moves")]
+  tidegate approve q3 --option 2                 the second of the offered moves
+  tidegate approve r7                            what the run r7 waits for")]
 pub struct Approve {
-    /// The question, such as q3.
-    #[arg(value_parser = question_id)]
-    pub question: QuestionId,
+    /// The question, such as q3, or the run that waits for its answer, such as r7.
+    #[arg(value_name = "QUESTION|RUN", value_parser = waiting)]
+    pub question: Waiting,
     /// Which of the offered options, counted from 1.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub option: u16,
@@ -89,9 +99,9 @@ pub struct Approve {
 #[command(after_help = "Examples:
   tidegate reject q3 --reason 'the replica is stale'")]
 pub struct Reject {
-    /// The question, such as q3.
-    #[arg(value_parser = question_id)]
-    pub question: QuestionId,
+    /// The question, such as q3, or the run that waits for its answer, such as r7.
+    #[arg(value_name = "QUESTION|RUN", value_parser = waiting)]
+    pub question: Waiting,
     /// Why: it is kept in the journal.
     #[arg(long, default_value = "")]
     pub reason: String,
@@ -162,6 +172,39 @@ pub async fn order(common: &Common, console: &Console, command: &Command) -> Res
     Ok(Exit::Done)
 }
 
+/// A yes.
+pub async fn approve(common: &Common, console: &Console, asked: Approve) -> Result<Exit, Failed> {
+    let question = asked.question.resolve(common).await?;
+    // People count from 1.
+    order(common, console, &Command::Approve { question, option: usize::from(asked.option) - 1 }).await
+}
+
+/// A no.
+pub async fn reject(common: &Common, console: &Console, asked: Reject) -> Result<Exit, Failed> {
+    let question = asked.question.resolve(common).await?;
+    order(common, console, &Command::Reject { question, reason: asked.reason }).await
+}
+
+impl Waiting {
+    /// The question itself.
+    async fn resolve(self, common: &Common) -> Result<QuestionId, Failed> {
+        let run = match self {
+            Waiting::Question(question) => return Ok(question),
+            Waiting::Run(run) => run,
+        };
+        let open = reach::host(common)?.fetch::<Vec<Question>>("/v1/questions").await?.value;
+        let of_run = |question: &&Question| matches!(question.about, About::Confirm { run: of, .. } | About::Rest { run: of, .. } if of == run);
+        open.iter().find(of_run).map(|question| question.id).ok_or_else(|| {
+            Failed::usage(format!("run {} waits for nobody's answer", run_name(run)))
+                .unchanged("nothing was answered")
+                .next(format!(
+                    "`tidegate run show {}` says where it is, `tidegate questions` what is asked",
+                    run_name(run)
+                ))
+        })
+    }
+}
+
 /// What waits for a person's answer.
 pub async fn questions(common: &Common, console: &Console) -> Result<Exit, Failed> {
     let questions = reach::host(common)?.fetch::<Vec<Question>>("/v1/questions").await?;
@@ -169,10 +212,14 @@ pub async fn questions(common: &Common, console: &Console) -> Result<Exit, Faile
     Ok(Exit::Done)
 }
 
-/// Reads `q3` or `3`.
-pub fn question_id(text: &str) -> Result<QuestionId, String> {
+/// Reads `q3`, `3` or `r7`.
+fn waiting(text: &str) -> Result<Waiting, String> {
+    if text.starts_with('r') {
+        return runs::run_id(text).map(Waiting::Run);
+    }
     let number = text.strip_prefix('q').unwrap_or(text).parse();
-    number.map(QuestionId).map_err(|_| "a question is named like q3; see `tidegate questions`".to_owned())
+    let question = number.map(|number| Waiting::Question(QuestionId(number)));
+    question.map_err(|_| "a question is named like q3, a run like r7; see `tidegate questions`".to_owned())
 }
 
 /// Reads `5s`, `1m30s`.
@@ -307,19 +354,6 @@ impl From<Pause> for Command {
 impl From<Resume> for Command {
     fn from(Resume { service }: Resume) -> Self {
         Command::Resume { service }
-    }
-}
-
-impl From<Approve> for Command {
-    fn from(Approve { question, option }: Approve) -> Self {
-        // People count from 1.
-        Command::Approve { question, option: usize::from(option) - 1 }
-    }
-}
-
-impl From<Reject> for Command {
-    fn from(Reject { question, reason }: Reject) -> Self {
-        Command::Reject { question, reason }
     }
 }
 

@@ -46,6 +46,13 @@ pub enum Write {
     LostUnknown,
 }
 
+/// After so many calls one is answered like this, whether it was done or not.
+pub struct Spoil {
+    pub spared: usize,
+    pub does: bool,
+    pub answer: StepOutcome,
+}
+
 pub struct World {
     /// Of the fleet's one cluster.
     pub database: Option<Database>,
@@ -83,8 +90,8 @@ pub struct World {
     /// Calls of actions and commands, by key.
     pub called: Vec<(String, Action)>,
     pub call_outcomes: VecDeque<StepOutcome>,
-    /// After so many calls of a database, one is answered like this.
-    pub spoil: Option<(usize, StepOutcome)>,
+    /// What becomes of one call of a database.
+    pub spoil: Option<Spoil>,
     pub replies: Vec<Result<Accepted, Refused>>,
     pub sent: Vec<(String, String)>,
     pub blockers: Vec<Reason>,
@@ -510,8 +517,14 @@ impl World {
             Action::CheckReady { .. } => done("ready"),
             _ if self.database.is_some() => {
                 self.called.push((call.key.clone(), action.clone()));
-                let outcome = self.database.as_mut().expect("it is there").perform(&action);
-                self.spoiled().unwrap_or(outcome)
+                let spoil = self.spoiled();
+                match spoil {
+                    Some(Spoil { does: false, answer, .. }) => answer,
+                    spoil => {
+                        let outcome = self.database.as_mut().expect("it is there").perform(&action);
+                        spoil.map_or(outcome, |spoil| spoil.answer)
+                    }
+                }
             }
             _ => {
                 self.called.push((call.key.clone(), action.clone()));
@@ -521,12 +534,12 @@ impl World {
         self.events.push_back(Event::Stepped { run, step, outcome });
     }
 
-    fn spoiled(&mut self) -> Option<StepOutcome> {
-        let (left, outcome) = self.spoil.take()?;
-        if left == 0 {
-            return Some(outcome);
+    fn spoiled(&mut self) -> Option<Spoil> {
+        let spoil = self.spoil.take()?;
+        if spoil.spared == 0 {
+            return Some(spoil);
         }
-        self.spoil = Some((left - 1, outcome));
+        self.spoil = Some(Spoil { spared: spoil.spared - 1, ..spoil });
         None
     }
 
