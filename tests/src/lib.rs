@@ -7,3 +7,4 @@ pub mod servers;
 pub mod servers_dns;
 pub mod servers_http;
 pub mod servers_postgres;
+mod tools;
