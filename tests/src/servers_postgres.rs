@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use replication_postgres::connection::Connection;
 use replication_postgres::settings::Place;
+use replication_postgres::trouble::Trouble;
 use replication_postgres::wire::{Access, Query, Row};
 use tempfile::TempDir;
 
@@ -40,11 +41,13 @@ shared_buffers = 16MB
 max_connections = 30
 max_wal_senders = 8
 wal_log_hints = on
-wal_keep_size = 64MB
 wal_retrieve_retry_interval = 100ms
 hot_standby_feedback = on
 logging_collector = off
 ";
+
+/// For whoever was away for a while. A server without standbys needs none of it, and version 12 would not know it.
+const KEPT: &str = "wal_keep_size = 64MB\n";
 
 /// What servers show to whoever wants TLS, PEM; standbys hold each other against the same authority.
 pub struct Shown {
@@ -81,14 +84,21 @@ impl Postgres {
 
     /// As [`Postgres::cluster`], with further lines of `postgresql.conf`.
     pub fn cluster_with(names: &[&str], settings: &str) -> Result<Self> {
-        let mut cluster = Self::prepare()?;
+        let mut cluster = Self::prepare(programs()?)?;
         settings.clone_into(&mut cluster.extra);
+        cluster.with_nodes(names)
+    }
+
+    /// As [`Postgres::cluster`], of the version whose programs these are.
+    pub fn cluster_of(programs: PathBuf, names: &[&str]) -> Result<Self> {
+        let mut cluster = Self::prepare(programs)?;
+        cluster.lend_programs()?;
         cluster.with_nodes(names)
     }
 
     /// As `cluster`; its servers take TLS.
     pub fn secured(names: &[&str], shown: &Shown) -> Result<Self> {
-        let mut cluster = Self::prepare()?;
+        let mut cluster = Self::prepare(programs()?)?;
         cluster.write_private("server.key", &shown.key)?;
         cluster.write_private("root.pem", &shown.root)?;
         cluster.write_private("server.pem", &shown.certificate)?;
@@ -105,25 +115,31 @@ impl Postgres {
 
     fn with_nodes(self, names: &[&str]) -> Result<Self> {
         let mut cluster = self;
-        for (at, name) in names.iter().enumerate() {
-            let node = Node { name: (*name).to_owned(), port: free_port()?, process: None };
-            cluster.nodes.push(node);
-            match at {
-                0 => cluster.initialise(name)?,
-                _ => cluster.copy(name, names[0])?,
-            }
-            // The last line counts, and a copy brings the primary's along.
-            let port = format!("port = {}\n", cluster.node(name)?.port);
-            append(&cluster.data(name).join("postgresql.conf"), &port)?;
-            cluster.start(name)?;
-            if at == 0 {
-                let password = REPLICATION_PASSWORD.replace('\'', "''");
-                let role = format!("CREATE ROLE {REPLICATION_USER} REPLICATION LOGIN PASSWORD '{password}'");
-                cluster.query(name, &role)?;
-            }
+        let (primary, standbys) = names.split_first().context("a cluster has a primary")?;
+        if !standbys.is_empty() {
+            cluster.extra.insert_str(0, KEPT);
         }
-        cluster.await_standbys(names)?;
+        cluster.add(primary, |cluster| cluster.initialise(primary))?;
+        if !standbys.is_empty() {
+            let password = REPLICATION_PASSWORD.replace('\'', "''");
+            let role = format!("CREATE ROLE {REPLICATION_USER} REPLICATION LOGIN PASSWORD '{password}'");
+            cluster.query(primary, &role)?;
+            for name in standbys {
+                cluster.add(name, |cluster| cluster.copy(name, primary))?;
+            }
+            cluster.await_standbys(names)?;
+        }
         Ok(cluster)
+    }
+
+    /// Starts a further server, once its data directory is filled.
+    fn add(&mut self, name: &str, fill: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.nodes.push(Node { name: name.to_owned(), port: free_port()?, process: None });
+        fill(self)?;
+        // The last line counts, and a copy brings the primary's along.
+        let port = format!("port = {}\n", self.node(name)?.port);
+        append(&self.data(name).join("postgresql.conf"), &port)?;
+        self.start(name)
     }
 
     /// `HOST:PORT`
@@ -144,8 +160,9 @@ impl Postgres {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = command.spawn().context("start postgres")?;
         self.node_mut(name)?.process = Some(process);
-        wait_for(&format!("{name} answers"), || Ok(self.query(name, "SELECT 1").is_ok()))
-            .with_context(|| self.log_end())
+        // One that the provider is too new for has answered as well.
+        let answers = || matches!(self.ask(name, "SELECT 1"), Ok(_) | Err(Trouble::TooOld(_)));
+        wait_for(&format!("{name} answers"), || Ok(answers())).with_context(|| self.log_end())
     }
 
     /// Ends a server in good order, as an administrator would.
@@ -178,13 +195,16 @@ impl Postgres {
 
     /// What a server answers, over a connection of its own.
     pub fn query(&self, name: &str, text: &str) -> Result<Vec<Row>> {
+        self.ask(name, text).map_err(|trouble| anyhow::anyhow!("{name}: {trouble}: {text}"))
+    }
+
+    fn ask(&self, name: &str, text: &str) -> Result<Vec<Row>, Trouble> {
         let access =
             Access { user: USER.to_owned(), password: Some(PASSWORD.to_owned()), database: "postgres".to_owned() };
-        let place = Place { address: self.address(name)?, certified: None };
-        let connection = Connection::open(&place, &access, Duration::from_secs(5));
-        let answer =
-            connection.and_then(|mut connection| connection.ask(Query::Simple(text), Instant::now() + PATIENCE));
-        answer.map_err(|trouble| anyhow::anyhow!("{name}: {trouble}: {text}"))
+        let address = self.address(name).map_err(|error| Trouble::Unreachable(error.to_string()))?;
+        let place = Place { address, certified: None };
+        let mut connection = Connection::open(&place, &access, Duration::from_secs(5))?;
+        connection.ask(Query::Simple(text), Instant::now() + PATIENCE)
     }
 
     /// The first value that a server answers.
@@ -211,8 +231,7 @@ impl Postgres {
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
-    fn prepare() -> Result<Self> {
-        let programs = programs()?;
+    fn prepare(programs: PathBuf) -> Result<Self> {
         let owner = match geteuid().is_root() {
             true => Some(User::from_name("postgres")?.context("there is no user postgres, and servers refuse root")?),
             false => None,
@@ -222,6 +241,23 @@ impl Postgres {
             chown(directory.path(), Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
         }
         Ok(Postgres { programs, owner, nodes: Vec::new(), extra: String::new(), directory })
+    }
+
+    /// A target folder may lie where the servers' owner may not go. Then the owner gets a copy: the programs, and with them
+    /// the folders beside theirs, where they look for the rest.
+    fn lend_programs(&mut self) -> Result<()> {
+        let run = self.program("postgres").arg("--version").output();
+        if run.is_ok_and(|output| output.status.success()) {
+            return Ok(());
+        }
+        let given = self.programs.parent().context("the programs lie in a folder of a version")?;
+        let lent = self.directory.path().join("programs");
+        succeed(Command::new("cp").arg("--archive").arg(given).arg(&lent))?;
+        if let Some(owner) = &self.owner {
+            succeed(Command::new("chown").arg("--recursive").arg(owner.uid.to_string()).arg(&lent))?;
+        }
+        self.programs = lent.join("bin");
+        Ok(())
     }
 
     /// A server takes no key that others could read.
@@ -239,7 +275,7 @@ impl Postgres {
         let secret = self.directory.path().join("password");
         std::fs::write(&secret, PASSWORD)?;
         let mut command = self.program("initdb");
-        command.args(["--no-sync", "--no-instructions", "--auth=scram-sha-256", "--locale=C", "--username", USER]);
+        command.args(["--no-sync", "--auth=scram-sha-256", "--locale=C", "--username", USER]);
         succeed(command.arg("--pwfile").arg(&secret).arg("-D").arg(self.data(name)))?;
         let sockets = self.directory.path().display();
         // What is said last counts.
@@ -248,13 +284,33 @@ impl Postgres {
     }
 
     /// A standby that follows the primary under its own name.
-    fn copy(&self, name: &str, primary: &str) -> Result<()> {
+    fn copy(&mut self, name: &str, primary: &str) -> Result<()> {
+        match self.programs.join("pg_basebackup").is_file() {
+            true => self.copy_running(name, primary),
+            false => self.copy_stopped(name, primary),
+        }
+    }
+
+    fn copy_running(&self, name: &str, primary: &str) -> Result<()> {
         let mut command = self.program("pg_basebackup");
         let port = self.node(primary)?.port;
         let from = format!("host=127.0.0.1 port={port} user={REPLICATION_USER} application_name={name}");
         command.env("PGPASSWORD", REPLICATION_PASSWORD).arg("-d").arg(from);
         command.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-D"]).arg(self.data(name));
         succeed(&mut command).with_context(|| self.log_end())
+    }
+
+    /// As `copy_running`, while the primary stands still: not everybody who packs PostgreSQL packs `pg_basebackup`.
+    fn copy_stopped(&mut self, name: &str, primary: &str) -> Result<()> {
+        self.stop(primary)?;
+        succeed(Command::new("cp").arg("--archive").arg(self.data(primary)).arg(self.data(name)))?;
+        self.start(primary)?;
+        let (port, password) = (self.node(primary)?.port, quoted(REPLICATION_PASSWORD, r"\'"));
+        let conninfo =
+            format!("host=127.0.0.1 port={port} user={REPLICATION_USER} password={password} application_name={name}");
+        let line = format!("primary_conninfo = {}\n", quoted(&conninfo, "''"));
+        append(&self.data(name).join("postgresql.auto.conf"), &line)?;
+        std::fs::write(self.data(name).join("standby.signal"), "").context("write standby.signal")
     }
 
     fn await_standbys(&self, names: &[&str]) -> Result<()> {
@@ -338,6 +394,11 @@ fn programs() -> Result<PathBuf> {
     let places = said.into_iter().chain(std::env::split_paths(&path)).chain(debian.into_iter().rev());
     let found = places.into_iter().find(|place| place.join("initdb").is_file() && place.join("postgres").is_file());
     found.context("PostgreSQL is not installed; type: apt-get install postgresql")
+}
+
+/// Between quotes, as libpq (where a quote within is `\'`) and `postgresql.conf` (where it is `''`) read it.
+fn quoted(text: &str, quote: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', quote))
 }
 
 fn append(file: &Path, text: &str) -> Result<()> {
