@@ -3,6 +3,7 @@
 pub mod binary;
 pub mod failover;
 pub mod guests;
+pub mod postgres_versions;
 pub mod servers;
 pub mod servers_dns;
 pub mod servers_http;
