@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest as _, Sha256};
 
 use crate::binary;
+use crate::tools::{NPM, fetched, npm_install, repository, run, target, works};
 
 /// What a policy is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,20 +40,14 @@ pub struct Project {
 static ONE: Mutex<()> = Mutex::new(());
 
 impl Language {
-    /// Whether it can be built here. Where it cannot, that is said past the test runner, which would keep it to itself.
+    /// Whether it can be built here.
     pub fn is_here(self) -> bool {
         let needs: &[(&str, &[&str])] = match self {
             Language::Rust => &[],
             Language::Python => &[("python3", &["-c", "import ensurepip, venv"])],
-            Language::JavaScript => &[("node", &["--version"]), ("npm", &["--version"])],
+            Language::JavaScript => &[("node", &["--version"]), NPM],
         };
-        let works = |(program, try_it): &&(&str, &[&str])| {
-            Command::new(program).args(*try_it).output().is_ok_and(|output| output.status.success())
-        };
-        let Some((program, try_it)) = needs.iter().find(|need| !works(need)) else { return true };
-        let why = format!("`{program} {}` fails, so no policy in {self:?} is tested", try_it.join(" "));
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
-        false
+        needs.iter().all(|need| works(*need, &format!("no policy in {self:?} is tested")))
     }
 
     fn word(self) -> &'static str {
@@ -187,12 +181,13 @@ impl Project {
 /// What `componentize-py` is installed in.
 fn python_tools() -> &'static Path {
     static TOOLS: LazyLock<PathBuf> = LazyLock::new(|| {
-        fetched(Language::Python, |tools| {
+        let pins = pins(Language::Python).expect("it is in the repository");
+        let fetch = |tools: &Path| {
             run(Command::new("python3").args(["-m", "venv"]).arg(tools))?;
             let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
             run(Command::new(tools.join("bin/python")).args(pip).arg(pins_file(Language::Python)))
-        })
-        .expect("componentize-py can be installed")
+        };
+        fetched("python", &pins, fetch).expect("componentize-py can be installed")
     });
     &TOOLS
 }
@@ -200,29 +195,10 @@ fn python_tools() -> &'static Path {
 /// What `componentize-qjs` is installed in.
 fn javascript_tools() -> &'static Path {
     static TOOLS: LazyLock<PathBuf> = LazyLock::new(|| {
-        fetched(Language::JavaScript, |tools| {
-            std::fs::copy(pins_file(Language::JavaScript), tools.join("package.json"))?;
-            let npm = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel", "error", "--prefix"];
-            run(Command::new("npm").args(npm).arg(tools))
-        })
-        .expect("componentize-qjs can be installed")
+        let pins = pins(Language::JavaScript).expect("it is in the repository");
+        fetched("javascript", &pins, |tools| npm_install(&pins, tools)).expect("componentize-qjs can be installed")
     });
     &TOOLS
-}
-
-/// The language's folder of tools, filled anew if it holds other versions than the templates name.
-fn fetched(language: Language, fetch: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let tools = target().join("tools").join(language.word());
-    let (held, wanted) = (tools.join("pins"), pins(language)?);
-    if std::fs::read(&held).ok().as_ref() != Some(&wanted) {
-        if tools.exists() {
-            std::fs::remove_dir_all(&tools)?;
-        }
-        std::fs::create_dir_all(&tools)?;
-        fetch(&tools)?;
-        std::fs::write(held, wanted)?;
-    }
-    Ok(tools)
 }
 
 fn pins(language: Language) -> Result<Vec<u8>> {
@@ -251,23 +227,6 @@ fn read(root: &Path, directory: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     Ok(found)
 }
 
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("start {command:?}"))?;
-    let said = || format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "{command:?}: {}\n{}", output.status, said());
-    Ok(())
-}
-
-fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 fn cargo_target() -> PathBuf {
     target().join("authoring/cargo")
-}
-
-/// Where cargo puts what it builds, beside which is what these tests keep.
-fn target() -> PathBuf {
-    let given = std::env::var_os("CARGO_TARGET_DIR").map(|given| repository().join(given));
-    given.unwrap_or_else(|| repository().join("target"))
 }

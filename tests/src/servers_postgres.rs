@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use replication_postgres::connection::Connection;
 use replication_postgres::settings::Place;
+use replication_postgres::trouble::Trouble;
 use replication_postgres::wire::{Access, Query, Row};
 use tempfile::TempDir;
 
@@ -42,11 +43,13 @@ shared_buffers = 16MB
 max_connections = 30
 max_wal_senders = 8
 wal_log_hints = on
-wal_keep_size = 64MB
 wal_retrieve_retry_interval = 100ms
 hot_standby_feedback = on
 logging_collector = off
 ";
+
+/// For whoever was away for a while. A server without standbys needs none of it, and version 12 would not know it.
+const KEPT: &str = "wal_keep_size = 64MB\n";
 
 /// What servers show to whoever wants TLS, PEM; standbys hold each other against the same authority.
 pub struct Shown {
@@ -90,15 +93,22 @@ impl Postgres {
 
     /// As [`Postgres::cluster_with`], each node at a site of its own.
     pub fn cluster_in(network: Network, names: &[&str], settings: &str) -> Result<Self> {
-        let mut cluster = Self::prepare()?;
+        let mut cluster = Self::prepare(programs()?)?;
         cluster.network = network;
         settings.clone_into(&mut cluster.extra);
         cluster.with_nodes(names)
     }
 
+    /// As [`Postgres::cluster`], of the version whose programs these are.
+    pub fn cluster_of(programs: PathBuf, names: &[&str]) -> Result<Self> {
+        let mut cluster = Self::prepare(programs)?;
+        cluster.lend_programs()?;
+        cluster.with_nodes(names)
+    }
+
     /// As `cluster`; its servers take TLS.
     pub fn secured(names: &[&str], shown: &Shown) -> Result<Self> {
-        let mut cluster = Self::prepare()?;
+        let mut cluster = Self::prepare(programs()?)?;
         cluster.write_private("server.key", &shown.key)?;
         cluster.write_private("root.pem", &shown.root)?;
         cluster.write_private("server.pem", &shown.certificate)?;
@@ -115,26 +125,32 @@ impl Postgres {
 
     fn with_nodes(self, names: &[&str]) -> Result<Self> {
         let mut cluster = self;
-        for (at, name) in names.iter().enumerate() {
-            let node = Node { name: (*name).to_owned(), port: free_port()?, process: None };
-            cluster.nodes.push(node);
-            match at {
-                0 => cluster.initialise(name)?,
-                _ => cluster.copy(name, names[0])?,
-            }
-            // The last line counts, and a copy brings the primary's along.
-            let (address, port) = (cluster.network.address(at), cluster.node(name)?.port);
-            let own = format!("listen_addresses = '{address}'\nport = {port}\n");
-            append(&cluster.data(name).join("postgresql.conf"), &own)?;
-            cluster.start(name)?;
-            if at == 0 {
-                let password = REPLICATION_PASSWORD.replace('\'', "''");
-                let role = format!("CREATE ROLE {REPLICATION_USER} REPLICATION LOGIN PASSWORD '{password}'");
-                cluster.query(name, &role)?;
-            }
+        let (primary, standbys) = names.split_first().context("a cluster has a primary")?;
+        if !standbys.is_empty() {
+            cluster.extra.insert_str(0, KEPT);
         }
-        cluster.await_standbys(names)?;
+        cluster.add(primary, |cluster| cluster.initialise(primary))?;
+        if !standbys.is_empty() {
+            let password = REPLICATION_PASSWORD.replace('\'', "''");
+            let role = format!("CREATE ROLE {REPLICATION_USER} REPLICATION LOGIN PASSWORD '{password}'");
+            cluster.query(primary, &role)?;
+            for name in standbys {
+                cluster.add(name, |cluster| cluster.copy(name, primary))?;
+            }
+            cluster.await_standbys(names)?;
+        }
         Ok(cluster)
+    }
+
+    /// Starts a further server, once its data directory is filled.
+    fn add(&mut self, name: &str, fill: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.nodes.push(Node { name: name.to_owned(), port: free_port()?, process: None });
+        fill(self)?;
+        // The last line counts, and a copy brings the primary's along.
+        let at = self.position(name)?;
+        let own = format!("listen_addresses = '{}'\nport = {}\n", self.network.address(at), self.nodes[at].port);
+        append(&self.data(name).join("postgresql.conf"), &own)?;
+        self.start(name)
     }
 
     /// `HOST:PORT`
@@ -155,8 +171,9 @@ impl Postgres {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = self.network.within(self.position(name)?, || command.spawn())?;
         self.node_mut(name)?.process = Some(process.context("start postgres")?);
-        wait_for(&format!("{name} answers"), || Ok(self.query(name, "SELECT 1").is_ok()))
-            .with_context(|| self.log_end())
+        // One that the provider is too new for has answered as well.
+        let answers = || matches!(self.ask(name, "SELECT 1"), Ok(_) | Err(Trouble::TooOld(_)));
+        wait_for(&format!("{name} answers"), || Ok(answers())).with_context(|| self.log_end())
     }
 
     /// Ends a server in good order, as an administrator would.
@@ -189,13 +206,16 @@ impl Postgres {
 
     /// What a server answers, over a connection of its own.
     pub fn query(&self, name: &str, text: &str) -> Result<Vec<Row>> {
+        self.ask(name, text).map_err(|trouble| anyhow::anyhow!("{name}: {trouble}: {text}"))
+    }
+
+    fn ask(&self, name: &str, text: &str) -> Result<Vec<Row>, Trouble> {
         let access =
             Access { user: USER.to_owned(), password: Some(PASSWORD.to_owned()), database: "postgres".to_owned() };
-        let place = Place { address: self.address(name)?, certified: None };
-        let connection = Connection::open(&place, &access, Duration::from_secs(5));
-        let answer =
-            connection.and_then(|mut connection| connection.ask(Query::Simple(text), Instant::now() + PATIENCE));
-        answer.map_err(|trouble| anyhow::anyhow!("{name}: {trouble}: {text}"))
+        let address = self.address(name).map_err(|error| Trouble::Unreachable(error.to_string()))?;
+        let place = Place { address, certified: None };
+        let mut connection = Connection::open(&place, &access, Duration::from_secs(5))?;
+        connection.ask(Query::Simple(text), Instant::now() + PATIENCE)
     }
 
     /// The first value that a server answers.
@@ -222,8 +242,7 @@ impl Postgres {
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
-    fn prepare() -> Result<Self> {
-        let programs = programs()?;
+    fn prepare(programs: PathBuf) -> Result<Self> {
         let owner = match geteuid().is_root() {
             true => Some(User::from_name("postgres")?.context("there is no user postgres, and servers refuse root")?),
             false => None,
@@ -234,6 +253,23 @@ impl Postgres {
         }
         let (network, nodes, extra) = (Network::loopback(), Vec::new(), String::new());
         Ok(Postgres { network, programs, owner, nodes, extra, directory })
+    }
+
+    /// A target folder may lie where the servers' owner may not go. Then the owner gets a copy: the programs, and with them
+    /// the folders beside theirs, where they look for the rest.
+    fn lend_programs(&mut self) -> Result<()> {
+        let run = self.program("postgres").arg("--version").output();
+        if run.is_ok_and(|output| output.status.success()) {
+            return Ok(());
+        }
+        let given = self.programs.parent().context("the programs lie in a folder of a version")?;
+        let lent = self.directory.path().join("programs");
+        succeed(Command::new("cp").arg("--archive").arg(given).arg(&lent))?;
+        if let Some(owner) = &self.owner {
+            succeed(Command::new("chown").arg("--recursive").arg(owner.uid.to_string()).arg(&lent))?;
+        }
+        self.programs = lent.join("bin");
+        Ok(())
     }
 
     /// A server takes no key that others could read.
@@ -251,7 +287,7 @@ impl Postgres {
         let secret = self.directory.path().join("password");
         std::fs::write(&secret, PASSWORD)?;
         let mut command = self.program("initdb");
-        command.args(["--no-sync", "--no-instructions", "--auth=scram-sha-256", "--locale=C", "--username", USER]);
+        command.args(["--no-sync", "--auth=scram-sha-256", "--locale=C", "--username", USER]);
         succeed(command.arg("--pwfile").arg(&secret).arg("-D").arg(self.data(name)))?;
         let sockets = self.directory.path().display();
         // What is said last counts.
@@ -264,13 +300,34 @@ impl Postgres {
     }
 
     /// A standby that follows the primary under its own name.
-    fn copy(&self, name: &str, primary: &str) -> Result<()> {
+    fn copy(&mut self, name: &str, primary: &str) -> Result<()> {
+        match self.programs.join("pg_basebackup").is_file() {
+            true => self.copy_running(name, primary),
+            false => self.copy_stopped(name, primary),
+        }
+    }
+
+    fn copy_running(&self, name: &str, primary: &str) -> Result<()> {
         let mut command = self.program("pg_basebackup");
         let (host, port) = (self.network.address(self.position(primary)?), self.node(primary)?.port);
         let from = format!("host={host} port={port} user={REPLICATION_USER} application_name={name}");
         command.env("PGPASSWORD", REPLICATION_PASSWORD).arg("-d").arg(from);
         command.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf", "-D"]).arg(self.data(name));
         succeed(&mut command).with_context(|| self.log_end())
+    }
+
+    /// As `copy_running`, while the primary stands still: not everybody who packs PostgreSQL packs `pg_basebackup`.
+    fn copy_stopped(&mut self, name: &str, primary: &str) -> Result<()> {
+        self.stop(primary)?;
+        succeed(Command::new("cp").arg("--archive").arg(self.data(primary)).arg(self.data(name)))?;
+        self.start(primary)?;
+        let (host, port) = (self.network.address(self.position(primary)?), self.node(primary)?.port);
+        let password = quoted(REPLICATION_PASSWORD, r"\'");
+        let conninfo =
+            format!("host={host} port={port} user={REPLICATION_USER} password={password} application_name={name}");
+        let line = format!("primary_conninfo = {}\n", quoted(&conninfo, "''"));
+        append(&self.data(name).join("postgresql.auto.conf"), &line)?;
+        std::fs::write(self.data(name).join("standby.signal"), "").context("write standby.signal")
     }
 
     fn await_standbys(&self, names: &[&str]) -> Result<()> {
@@ -364,6 +421,11 @@ fn programs() -> Result<PathBuf> {
 /// `initdb` lets in who comes by loopback; these come from the other sites too.
 fn from_all_sites() -> String {
     ["all", "replication"].map(|what| format!("host {what} all {} scram-sha-256\n", network::ALL)).concat()
+}
+
+/// Between quotes, as libpq (where a quote within is `\'`) and `postgresql.conf` (where it is `''`) read it.
+fn quoted(text: &str, quote: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', quote))
 }
 
 fn append(file: &Path, text: &str) -> Result<()> {

@@ -4,6 +4,11 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 
+/// Whose programs come built for nothing else.
+#[cfg(target_arch = "x86_64")]
+#[path = "replication_postgres/versions.rs"]
+mod versions;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -49,6 +54,7 @@ impl Host for Site {
             "stop-but-leave-two" => json!({"stopped": true, "left": 2, "barred": true}).to_string(),
             "start" => self.start(node),
             "rejoin" => self.rewind(node, &value),
+            "return" => self.start_barred(node),
             "rebuild-in-vain" => json!({"running": false, "role": "standby"}).to_string(),
             "babble" => "everything went well".to_owned(),
             _ => return Err(Failure::Denied(format!("the command {name} is not granted"))),
@@ -70,6 +76,12 @@ impl Site {
         std::fs::remove_file(postgres.data(node).join("standby.signal")).unwrap();
         postgres.start(node).unwrap();
         json!({"running": true, "role": "primary"}).to_string()
+    }
+
+    /// Stopped in good order, with a standby that has everything, a primary need not be rewound.
+    fn start_barred(&self, node: &str) -> String {
+        self.postgres.borrow_mut().start(node).unwrap();
+        json!({"running": true, "role": "standby", "how": "started"}).to_string()
     }
 
     fn rewind(&self, node: &str, primary: &str) -> String {
@@ -100,7 +112,11 @@ impl Bench {
 
     /// `own` are keys of the cluster, `commands` those of a node.
     fn with(names: &[&str], own: &Value, commands: &dyn Fn(&str) -> Value) -> Self {
-        let postgres = Postgres::cluster(names).unwrap();
+        Self::of(Postgres::cluster(names).unwrap(), names, own, commands)
+    }
+
+    /// As `with`, of servers that are there.
+    fn of(postgres: Postgres, names: &[&str], own: &Value, commands: &dyn Fn(&str) -> Value) -> Self {
         let nodes = names.iter().map(|name| (*name, postgres.address(name).unwrap())).collect::<Vec<_>>();
         Self::over(postgres, &nodes, own, commands)
     }
@@ -491,15 +507,23 @@ fn asks_the_data_and_lets_nothing_be_changed() {
     assert_eq!(bench.value("a", "SELECT count(*) FROM numbers"), "1000");
 }
 
-/// The README's own SQL, so that it cannot be wrong.
+/// A provider that looks and acts as the role `plain`, which is not there yet.
+fn as_plain(postgres: Postgres) -> Bench {
+    Bench::of(postgres, &["a", "b"], &json!({"user": "plain"}), &|_| json!({}))
+}
+
 #[test]
 fn the_rights_in_the_manual_are_enough() {
+    the_rights_in_the_manual_are_enough_for(&as_plain(Postgres::cluster(&["a", "b"]).unwrap()));
+}
+
+/// The README's own SQL, so that it cannot be wrong.
+fn the_rights_in_the_manual_are_enough_for(bench: &Bench) {
     let manual = include_str!("../../plugins/replication-postgres/README.md");
     let sql = manual.split("```sql").nth(1).unwrap().split("```").next().unwrap();
     let (plain, _) = sql.split_once("CREATE ROLE replicator").unwrap();
     let plain =
         plain.replace("tidegate LOGIN", "plain LOGIN").replace("TO tidegate", "TO plain").replace('…', PASSWORD);
-    let bench = Bench::with(&["a", "b"], &json!({"user": "plain"}), &|_| json!({}));
     bench.query("a", &format!("CREATE ROLE plain LOGIN PASSWORD '{PASSWORD}'"));
     let lacking = bench.provider.ready("orders").unwrap_err();
     assert!(

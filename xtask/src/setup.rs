@@ -22,11 +22,11 @@ const NEEDS: &[Need] = &[
     Need { program: "ip", package: "iproute2" },
 ];
 
-/// Without what the policies of a language are not tested, and how to see that it is there. Their builders the tests fetch.
+/// What the tests fetch their tools by, or run them with; how to see that it is there, and what is not tested without it.
 const INTERPRETERS: [(&str, &[&str], &str); 3] = [
-    ("python3", &["-c", "import ensurepip, venv"], "Python"),
-    ("node", &["--version"], "JavaScript"),
-    ("npm", &["--version"], "JavaScript"),
+    ("python3", &["-c", "import ensurepip, venv"], "policies in Python"),
+    ("node", &["--version"], "policies in JavaScript"),
+    ("npm", &["--version"], "policies in JavaScript, and of replication-postgres on PostgreSQL's other versions,"),
 ];
 
 /// Debian's PostgreSQL makes a cluster of its own while it is installed, unless it finds this.
@@ -75,9 +75,9 @@ pub(crate) fn debian_packages() -> Result<()> {
 
 /// Says what will not be tested on this machine.
 pub(crate) fn interpreters() {
-    for (program, try_it, language) in INTERPRETERS {
+    for (program, try_it, untested) in INTERPRETERS {
         if !Command::new(program).args(try_it).output().is_ok_and(|output| output.status.success()) {
-            println!("`{program} {}` fails: the tests of policies in {language} are SKIPPED", try_it.join(" "));
+            println!("`{program} {}` fails: the tests of {untested} are SKIPPED", try_it.join(" "));
         }
     }
 }

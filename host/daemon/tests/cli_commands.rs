@@ -185,7 +185,7 @@ fn exit_codes_say_how_it_ended() {
     let accepted = |run: Value, question: Value| json!({ "text": "taken", "run": run, "question": question });
     let blocked = json!([{ "service": "shop", "blockers": [{ "code": "full", "text": "eu-west is full" }] }]);
     let error = json!({ "error": { "what": "there is no service chop", "where": "chop", "unchanged": "", "next": "see status" } });
-    let table: [(&[&str], &'static str, Value, i32, &str); 11] = [
+    let table: [(&[&str], &'static str, Value, i32, &str); 12] = [
         (&["pause", "shop"], "200 OK", accepted(json!(null), json!(null)), 0, "taken"),
         (&["ready"], "200 OK", json!([{ "service": "shop", "blockers": [] }]), 0, "1 of 1 ready"),
         (&["ready"], "200 OK", blocked, 1, "eu-west is full"),
