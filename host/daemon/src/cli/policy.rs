@@ -74,7 +74,7 @@ pub async fn run(common: &Common, console: &Console, policy: Policy) -> Result<E
         Policy::Check(asked) => check::run(console, &asked).await,
         Policy::Eval(asked) => eval::run(console, &asked).await,
         Policy::Bench(asked) => bench::run(console, &asked).await,
-        Policy::Backtest(asked) => backtest::run(console, &asked).await,
+        Policy::Backtest(asked) => backtest::run(common, console, &asked).await,
         Policy::Test(asked) => test::run(console, &asked).await,
         Policy::Storm(asked) => storm::run(console, common.fleet.as_deref(), &asked).await,
         Policy::Replay(asked) => storm::again(console, common.fleet.as_deref(), &asked).await,
@@ -100,14 +100,14 @@ impl With {
         Ok(Wanted {
             plugin: plugin.to_owned(),
             settings: self.settings.as_deref().map(read_settings).transpose()?.unwrap_or_default(),
-            limits: limits(&self.limits)?,
+            limits: read_limits(&self.limits)?,
             cases: Vec::new(),
         })
     }
 }
 
-/// Reads them as the fleet file's are read.
-fn limits(given: &[String]) -> Result<LimitSettings, Failed> {
+/// Reads what `--limit` says as the fleet file's limits are read.
+pub(crate) fn read_limits(given: &[String]) -> Result<LimitSettings, Failed> {
     let mut limits = Map::new();
     for one in given {
         let no_value =
@@ -121,16 +121,16 @@ fn limits(given: &[String]) -> Result<LimitSettings, Failed> {
 
 #[cfg(test)]
 mod tests {
-    use super::limits;
+    use super::read_limits;
 
     #[test]
     fn limits_are_the_fleet_files_and_an_unknown_one_is_told_what_there_is() {
         let given = ["memory=64MiB", "fuel=7", "wall-clock=2s"].map(str::to_owned);
-        let limits_read = limits(&given).unwrap();
+        let limits_read = read_limits(&given).unwrap();
         assert_eq!(limits_read.memory.unwrap().0, 64 << 20);
         assert_eq!((limits_read.fuel, limits_read.output), (Some(7), None));
         for (wrong, hint) in [("memory", "memory=64MiB"), ("memmory=1MiB", "`memory`"), ("wall-clock=50", "no unit")] {
-            let told = limits(&[wrong.to_owned()]).unwrap_err().to_string();
+            let told = read_limits(&[wrong.to_owned()]).unwrap_err().to_string();
             assert!(told.contains(hint), "{wrong}: {told}");
         }
     }

@@ -19,12 +19,13 @@ use tidegate_kernel::record::{Cause, Change, Decided, Record};
 
 use self::compare::{Compared, Costs, Outcome, compare};
 pub use self::found::{Backtested, Cost};
-use super::With;
 use super::simulated::threads;
+use super::{With, read_limits};
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::journal::broken_journal;
-use crate::cli::replay;
+use crate::cli::replay::{self, Means};
+use crate::cli::{Common, reach};
 use crate::journal::{self, Broken, Entry, Head, Reader, Verified};
 
 /// Records handed to a thread at once.
@@ -43,7 +44,10 @@ const TOLD_EVERY: u64 = 100_000;
   tidegate policy backtest --journal exported --policy mine.wasm --settings patient.json --json
   tidegate policy backtest --journal /var/lib/tidegate --policy builtin:failover-quorum --verify
 
-Exit codes: 0 done, 1 the journal is broken, or with --verify something was decided otherwise, 2 bad input.")]
+With --verify those that decided then may use up what their slots in the fleet file say, where there is one, and what --limit
+says. It proves every decision or fails: what cannot be asked again, and a journal without a decision, prove nothing.
+Exit codes: 0 done, and with --verify every decision is proven; 1 the journal is broken, or with --verify something was decided
+otherwise or is not proven; 2 bad input.")]
 pub struct Backtest {
     /// The host's state directory, or the journal's.
     #[arg(long, value_name = "DIR")]
@@ -54,7 +58,7 @@ pub struct Backtest {
     /// How it is asked.
     #[command(flatten)]
     pub with: With,
-    /// Also ask the policies that decided then, and fail unless they say the same to the last byte.
+    /// Also ask the policies that decided then, and fail unless each of them says the same to the last byte.
     #[arg(long)]
     pub verify: bool,
     /// Where policies lie that decided then and are not built in; may be given more than once.
@@ -68,25 +72,37 @@ type Unreadable = (u64, Failed);
 type Batch = Vec<(u64, Box<RawValue>)>;
 
 /// Reads, decides and tells.
-pub async fn run(console: &Console, asked: &Backtest) -> Result<Exit, Failed> {
+pub async fn run(common: &Common, console: &Console, asked: &Backtest) -> Result<Exit, Failed> {
     let directory = journal_in(&asked.journal);
     console.progress("verifying the journal's chain");
     let journal = journal::verify(&directory).map_err(unreadable)?;
     if journal.segments == 0 {
         return Err(Failed::usage("there is no journal").at(directory.display()).next("name a host's state directory"));
     }
+    let means = asked.verify.then(|| asked.means(common)).transpose()?;
     let bench = asked.with.bench(threads()).await?;
     let slot = bench.ready(asked.with.generous(&asked.policy)?).await?;
     console.progress("deciding what was decided then");
     let told = |n| console.progress(&format!("decided up to record {n} of {}", journal.head.n));
     let mut found = tokio::task::block_in_place(|| backtest(&directory, &journal, &slot, bench.workers(), told))?;
-    if asked.verify {
+    if let Some(means) = means {
         console.progress("asking those that decided then");
-        found.verified = Some(replay::replay(&directory, &asked.plugins).await?);
+        found.verify(replay::replay(&directory, means).await?);
     }
     console.show(&found, |found, _| found::page(found))?;
-    let differs = found.verified.as_ref().is_some_and(|replayed| !replayed.problems.is_empty());
-    Ok(if differs { Exit::Failed } else { Exit::Done })
+    Ok(if found.stands() { Exit::Done } else { Exit::Failed })
+}
+
+impl Backtest {
+    /// What those that decided then are asked with.
+    fn means(&self, common: &Common) -> Result<Means, Failed> {
+        Ok(Means {
+            plugins: self.plugins.clone(),
+            limits: read_limits(&self.with.limits)?,
+            fleet: reach::fleet_at_hand(common)?,
+            cache: self.with.cache.clone(),
+        })
+    }
 }
 
 /// Decides again every situation of the journal in `directory`, as far as it has been verified: one thread for each worker.

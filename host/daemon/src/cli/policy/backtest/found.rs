@@ -48,6 +48,8 @@ pub struct Backtested {
     pub differences: Vec<Difference>,
     /// What came of asking those that decided then.
     pub verified: Option<Replayed>,
+    /// Whether each of them said the same to the last byte; none = they were not asked.
+    pub proven: Option<bool>,
 }
 
 /// What decisions cost.
@@ -65,6 +67,18 @@ pub struct Cost {
 }
 
 impl Backtested {
+    /// Adds what came of asking those that decided then.
+    pub(super) fn verify(&mut self, replayed: Replayed) {
+        self.proven = Some(replayed.is_proven());
+        self.verified = Some(replayed);
+    }
+
+    /// Whether nothing speaks against it: what was to be proven is, and the record follows its own rules.
+    pub(super) fn stands(&self) -> bool {
+        let follows = self.verified.as_ref().is_none_or(|replayed| replayed.problems.is_empty());
+        follows && self.proven != Some(false)
+    }
+
     pub(super) fn sum(all: Vec<Compared>) -> Self {
         let mut found = Backtested::default();
         let (mut then, mut now) = (Vec::new(), Vec::new());
@@ -153,7 +167,7 @@ pub(super) fn page(found: &Backtested) -> String {
         text += &format!("and {} more; --json has all\n", found.differences.len() - SHOWN);
     }
     match &found.verified {
-        Some(replayed) => text + &replay::page(replayed),
+        Some(replayed) => text + &replay::page(replayed) + &replay::proof(replayed),
         None => text,
     }
 }
