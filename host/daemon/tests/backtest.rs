@@ -303,3 +303,58 @@ async fn a_situation_that_a_record_only_names_is_found_in_an_earlier_one_or_nobo
     let why = "neither its record nor an earlier one holds the situation";
     assert_eq!(before["cannot-tell"], json!({ why: 1 }), "{before}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_candidate_remembers_what_it_said_itself_and_nothing_of_what_another_remembered() {
+    let guests = tempfile::tempdir().unwrap();
+    let guest = file(guests.path(), "guest.wasm", tidegate_test_guests::hostile_policy());
+    let count = file(guests.path(), "count.json", br#"{ "do": "count" }"#);
+    let ask = |records: &[Record]| {
+        let directory = journal(records);
+        let output = asked(directory.path(), &guest, &["--json", "--settings", &count]);
+        (found(&output), told(&asked(directory.path(), &guest, &["--settings", &count])))
+    };
+
+    let (all, _) = ask(&records(POLICY, Value::Null).await);
+    let mut times = BTreeMap::new();
+    for difference in all["differences"].as_array().unwrap() {
+        let times: &mut u64 = times.entry(difference["service"].as_str().unwrap()).or_default();
+        *times += 1;
+        assert_eq!(difference["now"]["analysis"], format!("times-{times}"), "{difference}");
+    }
+    assert_eq!((times.values().sum::<u64>(), &all["unsure-memory"]), (all["decisions"].as_u64().unwrap(), &json!(0)));
+    assert!(times.values().any(|times| *times > 2), "{times:?}");
+
+    // It has decided then as well, and its memory is its own from the first decision on.
+    let own = records(&guest, json!({ "do": "count" })).await;
+    let (all, page) = ask(&own);
+    assert_eq!((&all["unchanged"], &all["unsure-memory"]), (&all["decisions"], &json!(0)), "{all}");
+    assert!(!page.contains("might remember something else"), "{page}");
+
+    // The journal begins when it already remembers something, which nobody can give back to it.
+    let (all, page) = ask(&own[own.len() / 2..]);
+    let decisions = all["decisions"].as_u64().unwrap();
+    assert!(decisions > 0 && all["unsure-memory"] == decisions && all["changed"] == decisions, "{all}");
+    assert!(page.contains(&format!("{decisions} × the candidate might remember something else here")), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn as_many_threads_as_there_are_find_the_same() {
+    let guests = tempfile::tempdir().unwrap();
+    let plugin = file(guests.path(), "guest.wasm", tidegate_test_guests::hostile_policy());
+    let directory = journal(&records(POLICY, Value::Null).await);
+    let verified = verify(directory.path()).unwrap();
+    let mut all = Vec::new();
+    for threads in [1, 2, 5] {
+        let bench = Workbench::start(threads).await.unwrap();
+        let wanted = Wanted { plugin: plugin.clone(), settings: json!({ "do": "count" }), ..Wanted::default() };
+        let slot = bench.ready(wanted).await.unwrap();
+        let found = backtest::backtest(directory.path(), &verified, &slot, bench.workers(), |_| ()).unwrap();
+        let mut found = serde_json::to_value(found).unwrap();
+        // How long it took is the machine's.
+        (found["now"]["took-us-p50"], found["now"]["took-us-p99"]) = (Value::Null, Value::Null);
+        all.push(found);
+    }
+    assert!(all[0]["decisions"].as_u64().unwrap() > 30, "{}", all[0]);
+    assert_eq!((&all[0], &all[0]), (&all[1], &all[2]));
+}

@@ -21,12 +21,21 @@ pub(super) struct Compared {
 pub(super) enum Outcome {
     /// It holds no decision.
     NoDecision,
-    /// Its situation is only named, and lies in an earlier record: when it was decided, and what was said.
-    Elsewhere(u64, Box<Decided>),
+    /// Its situation is only named, by this hash, and no earlier record holds it.
+    Elsewhere(String),
     /// Nobody can tell, because of this.
     CannotTell(String),
-    /// Both were told; a difference where there is one.
-    Told(Costs, Option<Box<Difference>>),
+    /// Both were told.
+    Told(Told),
+}
+
+/// A decision of both.
+pub(super) struct Told {
+    pub(super) costs: Costs,
+    /// The candidate may have had another memory, had it been asked all along.
+    pub(super) unsure: bool,
+    /// None = it is unchanged.
+    pub(super) difference: Option<Box<Difference>>,
 }
 
 /// Microseconds and units of work of both.

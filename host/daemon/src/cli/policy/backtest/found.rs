@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::compare::{Compared, Difference, Kind, Outcome};
+use super::compare::{Compared, Difference, Kind, Outcome, Told};
 use crate::cli::replay::{self, Replayed};
 use crate::cli::text::{Tone, facts, paint};
 use crate::journal::Head;
@@ -13,6 +13,10 @@ use crate::journal::Head;
 const SHOWN: usize = 12;
 /// Of a situation that is only named.
 const NOWHERE: &str = "neither its record nor an earlier one holds the situation";
+
+/// Of a decision whose candidate had to begin anew.
+const UNSURE: &str = "the candidate might remember something else here: the journal begins later than its memory would, or nobody can \
+                      tell what it said before";
 
 /// What a candidate would have decided.
 #[derive(Debug, Default, Serialize)]
@@ -40,6 +44,9 @@ pub struct Backtested {
     pub faults: u64,
     /// Nobody can tell, by why.
     pub cannot_tell: BTreeMap<String, u64>,
+    /// Decisions of the candidate that rest on a memory which it might not have had: of a service whose first decision in the journal
+    /// was made with a memo, or after one that nobody can tell.
+    pub unsure_memory: u64,
     /// What the decisions took then of which both can be told.
     pub then: Cost,
     /// What the candidate's took of the same.
@@ -89,9 +96,10 @@ impl Backtested {
                 Outcome::NoDecision => {}
                 Outcome::Elsewhere(..) => *found.cannot_tell.entry(NOWHERE.to_owned()).or_default() += 1,
                 Outcome::CannotTell(why) => *found.cannot_tell.entry(why).or_default() += 1,
-                Outcome::Told(costs, difference) => {
+                Outcome::Told(Told { costs, unsure, difference }) => {
                     then.push(costs.then);
                     now.push(costs.now);
+                    found.unsure_memory += u64::from(unsure);
                     *found.count(difference.as_ref().map(|difference| difference.kind)) += 1;
                     found.differences.extend(difference.map(|difference| *difference));
                 }
@@ -153,6 +161,9 @@ pub(super) fn page(found: &Backtested) -> String {
     text.push('\n');
     if let Some(torn) = &found.torn {
         text += &paint(format!("left out: an unfinished write, {torn}\n"), Tone::Warning);
+    }
+    if found.unsure_memory > 0 {
+        text += &paint(format!("{} × {UNSURE}\n", found.unsure_memory), Tone::Warning);
     }
     for (why, count) in found.cannot_tell.iter().take(SHOWN) {
         text += &paint(format!("{count} × cannot tell: {why}\n"), Tone::Warning);
