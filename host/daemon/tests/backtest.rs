@@ -103,6 +103,28 @@ async fn who_moves_where_the_one_before_held_is_told_from_who_holds() {
     let all = found(&asked(patient.path(), POLICY, &["--json"]));
     assert!(all["moves-added"].as_u64().unwrap() > 3, "{all}");
     assert_eq!(all["moves-removed"], 0, "{all}");
+    let timing = &all["time-to-verdict"];
+    assert_eq!(
+        (&timing["sooner-ms"], &timing["later-ms"]),
+        (&json!([]), &json!([])),
+        "who never moves is not late: {all}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn how_much_sooner_a_candidate_moves_is_told_where_both_move() {
+    let slower = journal(&records(POLICY, json!({ "unhealthy-for": "20s" })).await);
+    let all = found(&asked(slower.path(), POLICY, &["--json"]));
+    let sooner: Vec<u64> = serde_json::from_value(all["time-to-verdict"]["sooner-ms"].clone()).unwrap();
+    assert!(!sooner.is_empty() && sooner.iter().all(|by| *by > 0), "{all}");
+    let page = told(&asked(slower.path(), POLICY, &[]));
+    assert!(page.contains(&format!("{} sooner (by at least ", sooner.len())), "{page}");
+    // The same beside itself begins together.
+    let settings = file(slower.path(), "slower.json", br#"{ "unhealthy-for": "20s" }"#);
+    let all = found(&asked(slower.path(), POLICY, &["--json", "--settings", &settings]));
+    let timing = &all["time-to-verdict"];
+    assert!(timing["together"].as_u64().unwrap() > 0, "{all}");
+    assert_eq!((&timing["sooner-ms"], &timing["later-ms"]), (&json!([]), &json!([])), "{all}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -6,6 +6,7 @@
 mod compare;
 mod decide;
 mod found;
+mod timing;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -20,6 +21,7 @@ use tidegate_kernel::record::{Cause, Record};
 use self::compare::{Compared, Outcome};
 use self::decide::{Batch, Held, Thread, Unreadable};
 pub use self::found::{Backtested, Cost};
+pub use self::timing::Timing;
 use super::simulated::threads;
 use super::{With, read_limits};
 use crate::cli::console::Console;
@@ -48,6 +50,9 @@ const TOLD_EVERY: u64 = 100_000;
 The candidate has a memory of its own, as a shadow has: it begins with none, and is never shown what the one that decided then
 remembered. Where it cannot have what it would remember, because the journal begins later or because nobody can tell what it
 would have said, the decisions that follow are counted.
+Time to verdict: where both move within one incident (a run of recorded situations of one service in each of which at least one
+of them moves), how much sooner or later the candidate begins. Only what was written down can be decided again: \"sooner\" is at
+least so much, \"later\" at most, and what would have come of a move that was not made nobody knows.
 With --verify those that decided then may use up what their slots in the fleet file say, where there is one, and what --limit
 says. It proves every decision or fails: what cannot be asked again, and a journal without a decision, prove nothing.
 Exit codes: 0 done, and with --verify every decision is proven; 1 the journal is broken, or with --verify something was decided

@@ -10,9 +10,10 @@ use std::sync::mpsc::Receiver;
 use serde_json::value::RawValue;
 use tidegate_engine::{PolicySlot, PolicyWorker, Question};
 use tidegate_kernel::contract::Situation;
+use tidegate_kernel::event::Moment;
 use tidegate_kernel::record::{Cause, Change, Decided, Record};
 
-use super::compare::{self, Compared, Costs, Outcome, Told, compare};
+use super::compare::{self, Compared, Costs, Outcome, Told, compare, moved};
 use super::unknown_form;
 use crate::cli::failed::Failed;
 use crate::said;
@@ -66,18 +67,17 @@ impl<'a> Thread<'a> {
             _ => 0,
         });
         let counted: u64 = counted.sum();
-        let outcome = match record.cause {
-            Cause::Decided(mut then) => match self.situation(n, &mut then) {
-                Some(situation) => self.again(n, record.at.wall, &then, situation),
-                None => {
-                    self.memories.entry(then.service).or_default().lose(None);
-                    Outcome::Elsewhere(then.situation.hash)
-                }
-            },
-            _ if counted > 0 => Outcome::NoDecision,
-            _ => return None,
-        };
-        Some(Compared { n, counted, outcome })
+        let Moment { mono, wall } = record.at;
+        match record.cause {
+            Cause::Decided(mut then) => {
+                let outcome = match self.situation(n, &mut then) {
+                    Some(situation) => self.again(n, wall, &then, situation),
+                    None => self.untold(&then),
+                };
+                Some(Compared { n, of: Some((then.service, mono)), counted, outcome })
+            }
+            _ => (counted > 0).then_some(Compared { n, of: None, counted, outcome: Outcome::NoDecision }),
+        }
     }
 
     /// The one of that record, or of an earlier one: what comes later does not tell what was known before.
@@ -87,6 +87,11 @@ impl<'a> Thread<'a> {
             let (first, situation) = self.held.get(&then.situation.hash)?;
             (*first < n).then(|| situation.clone())
         })
+    }
+
+    fn untold(&mut self, then: &Decided) -> Outcome {
+        self.memories.entry(then.service.clone()).or_default().lose(None);
+        Outcome::Elsewhere(then.situation.hash.clone())
     }
 
     fn again(&mut self, n: u64, at: u64, then: &Decided, mut situation: Situation) -> Outcome {
@@ -106,8 +111,9 @@ impl<'a> Thread<'a> {
         }
         memory.memo = memo.to_owned();
         let costs = Costs { then: (then.took_us, then.fuel), now: (decided.took / 1_000, decided.fuel) };
+        let moves = (moved(&then.result), moved(&decided.result));
         let difference = compare(n, at, then, decided.result.map_err(|fault| fault.to_string()));
-        Outcome::Told(Told { costs, unsure: memory.unsure, difference: difference.map(Box::new) })
+        Outcome::Told(Told { costs, moves, unsure: memory.unsure, difference: difference.map(Box::new) })
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::compare::{Compared, Difference, Kind, Outcome, Told};
+use super::timing::Timing;
 use crate::cli::replay::{self, Replayed};
 use crate::cli::text::{Tone, facts, paint};
 use crate::journal::Head;
@@ -47,6 +48,8 @@ pub struct Backtested {
     /// Decisions of the candidate that rest on a memory which it might not have had: of a service whose first decision in the journal
     /// was made with a memo, or after one that nobody can tell.
     pub unsure_memory: u64,
+    /// How much sooner or later it moves.
+    pub time_to_verdict: Timing,
     /// What the decisions took then of which both can be told.
     pub then: Cost,
     /// What the candidate's took of the same.
@@ -89,14 +92,15 @@ impl Backtested {
     pub(super) fn sum(all: Vec<Compared>) -> Self {
         let mut found = Backtested::default();
         let (mut then, mut now) = (Vec::new(), Vec::new());
-        for Compared { counted, outcome, .. } in all {
+        for Compared { of, counted, outcome, .. } in all {
+            found.time(of.as_ref(), &outcome);
             found.counted_only += counted;
             found.decisions += u64::from(!matches!(outcome, Outcome::NoDecision));
             match outcome {
                 Outcome::NoDecision => {}
                 Outcome::Elsewhere(..) => *found.cannot_tell.entry(NOWHERE.to_owned()).or_default() += 1,
                 Outcome::CannotTell(why) => *found.cannot_tell.entry(why).or_default() += 1,
-                Outcome::Told(Told { costs, unsure, difference }) => {
+                Outcome::Told(Told { costs, unsure, difference, .. }) => {
                     then.push(costs.then);
                     now.push(costs.now);
                     found.unsure_memory += u64::from(unsure);
@@ -107,6 +111,14 @@ impl Backtested {
         }
         (found.then, found.now) = (Cost::of(&then), Cost::of(&now));
         found
+    }
+
+    fn time(&mut self, of: Option<&(String, u64)>, outcome: &Outcome) {
+        match (of, outcome) {
+            (Some((service, at)), Outcome::Told(told)) => self.time_to_verdict.note(service, *at, told.moves),
+            (Some((service, _)), _) => self.time_to_verdict.end(service),
+            (None, _) => {}
+        }
     }
 
     fn count(&mut self, kind: Option<Kind>) -> &mut u64 {
@@ -153,6 +165,7 @@ pub(super) fn page(found: &Backtested) -> String {
         ("moves added", found.moves_added.to_string()),
         ("moves removed", found.moves_removed.to_string()),
         ("moves changed", found.moves_changed.to_string()),
+        ("time to verdict", found.time_to_verdict.line()),
         ("faults", found.faults.to_string()),
         ("cannot tell", found.cannot_tell.values().sum::<u64>().to_string()),
         ("then", cost(&found.then)),
