@@ -70,7 +70,7 @@ struct Held {
     changed_in_us: AtomicU64,
     /// A candidate that decides beside the active revision.
     shadow: ArcSwapOption<Shadow>,
-    /// How often in a row the active revision was stopped.
+    /// How often in a row the active revision was stopped, for each service.
     stops: Mutex<Stops>,
     /// Which decisions are asked about again.
     turns: Turns,
@@ -260,7 +260,7 @@ impl Slots {
         for line in &decided.log {
             tracing::debug!(slot, digest = decided.digest, "the policy says: {}", line.text);
         }
-        held.stops().note(&decided);
+        held.stops().note(&question.situation.service, &decided);
         let comes_again = comes_again(&decided);
         // Who looks further than the question is asked once more, and only that answer counts.
         let settled = decided.answers.iter().all(|answer| shadow::is_known(&question, answer));
@@ -335,7 +335,7 @@ impl Slots {
         Some(held.shadow.load_full()?.tally(held.revision().number))
     }
 
-    /// The active policy, once, if it was stopped too often in a row.
+    /// The active policy, once, if it was stopped too often in a row for some service.
     pub(crate) fn stopped_too_often(&self, name: &str) -> Option<Stopped> {
         self.held(name)?.stops().too_often()
     }
