@@ -232,6 +232,9 @@ impl Slots {
         if let Some(settings) = change.settings {
             slot.settings = settings;
         }
+        if let Some(limits) = change.limits {
+            spec::replace_limits(name, &mut slot, limits)?;
+        }
         let bytes = match change.component {
             Component::Bytes(bytes) => {
                 slot.plugin = "brought over the API".to_owned();
@@ -494,6 +497,8 @@ pub(crate) struct Change {
     pub(crate) component: Component,
     /// None = as they are.
     pub(crate) settings: Option<serde_json::Value>,
+    /// Those that are named take the place of the slot's present ones.
+    pub(crate) limits: Option<serde_json::Value>,
 }
 
 /// Which code.
