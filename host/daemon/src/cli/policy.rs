@@ -76,8 +76,8 @@ pub async fn run(common: &Common, console: &Console, policy: Policy) -> Result<E
         Policy::Bench(asked) => bench::run(console, &asked).await,
         Policy::Backtest(asked) => backtest::run(common, console, &asked).await,
         Policy::Test(asked) => test::run(console, &asked).await,
-        Policy::Storm(asked) => storm::run(console, common.fleet.as_deref(), &asked).await,
-        Policy::Replay(asked) => storm::again(console, common.fleet.as_deref(), &asked).await,
+        Policy::Storm(asked) => storm::run(console, &asked).await,
+        Policy::Replay(asked) => storm::again(console, &asked).await,
     }
 }
 
