@@ -64,7 +64,8 @@ fn a_scenario_passes_fails_with_its_line_and_is_held_against_its_golden_timeline
     assert_eq!(told["cases"][0]["failures"][0]["line"], 10, "{told}");
     assert_eq!(told["never-given"], serde_json::json!(["never-said"]), "{told}");
     let report = std::fs::read_to_string(&report).unwrap();
-    assert!(report.contains("failures=\"1\"") && report.contains("<failure>it did not come to this"), "{report}");
+    assert!(report.contains("failures=\"1\"") && report.contains("night.toml:10: it did not come to this"), "{report}");
+    assert!(report.contains("time=\""), "{report}");
 }
 
 #[test]
