@@ -27,9 +27,9 @@
 //! | `GET /metrics` | Prometheus' text format |
 //! | `GET /healthz` | `ok` while the kernel answers |
 //!
-//! A candidate is either `application/json`, `{"plugin": "builtin:NAME" or "file:PATH", "settings": …}` with a path inside the
-//! fleet file's plugin directory, or the component's own bytes as `application/wasm` with the settings (JSON) in the header
-//! `tidegate-settings`. Without settings the slot's present ones stay.
+//! A candidate is either `application/json`, `{"plugin": "builtin:NAME" or "file:PATH", "settings": …, "limits": …}` with a path inside
+//! the fleet file's plugin directory, or the component's own bytes as `application/wasm` with the settings and the limits (JSON) in the
+//! headers `tidegate-settings` and `tidegate-limits`. Without settings the slot's present ones stay; so does each limit that is not named.
 //!
 //! Anything that fails answers `{"error": {"what", "where", "unchanged", "next"}}`. 400 = the request makes no sense, 401 = nobody
 //! known asks, 403 = they may not, 404 = no such thing, 409 = refused, 413 = too large, 422 = a candidate or a file is not

@@ -358,8 +358,9 @@ impl Host {
     /// Puts the revision before back in the place of one that was stopped again and again, and tells people.
     pub(crate) async fn demote(&self, slot: &str, stopped: &StoppedPolicy) -> anyhow::Result<()> {
         let _alone = self.alone().await;
-        let StoppedPolicy { digest, why, .. } = stopped;
-        let what = format!("{digest} crashed or ran into a limit three times in a row, the last time: {why}");
+        let StoppedPolicy { digest, service, why, .. } = stopped;
+        let what =
+            format!("{digest} crashed or ran into a limit three times in a row for {service}, the last time: {why}");
         let text = match self.slots.demote(slot, stopped).await? {
             Demotion::Overtaken => return Ok(()),
             Demotion::WentBack(swapped) => {

@@ -31,6 +31,12 @@ impl Said {
     }
 }
 
+/// What a policy that decides beside another is to be shown of itself the next time: its own memo, and as for the one that counts, none
+/// after a fault.
+pub fn remembered<Fault>(result: &Result<Decision, Fault>) -> &str {
+    result.as_ref().map_or("", |decision| &decision.memo)
+}
+
 /// A verdict as a sentence's end.
 pub fn verdict(verdict: &Verdict) -> String {
     let toward = |name: &str, to: &Move| match to.shifts.as_slice() {

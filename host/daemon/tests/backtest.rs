@@ -24,7 +24,7 @@ async fn records(plugin: &str, settings: Value) -> Vec<Record> {
     let fleet = fleets::three_sites().unwrap();
     let bench = Workbench::start(1).await.unwrap();
     let mut wanted = Wanted { plugin: plugin.into(), settings, ..Wanted::default() };
-    wanted.limits = serde_json::from_value(json!({ "wall-clock": "60s" })).unwrap();
+    wanted.limits = serde_json::from_value(json!({ "wall-clock": "60s", "memory": "32MiB" })).unwrap();
     let slot = Arc::new(bench.ready(wanted).await.unwrap());
     let slots = fleet.services.iter().map(|service| (service.policy.clone(), slot.clone()));
     let mut decider = Compiled::new(bench.workers().remove(0), slots.collect::<BTreeMap<_, _>>());
@@ -74,10 +74,13 @@ async fn a_journal_is_decided_again() {
     assert!(decisions > 30 && all["counted-only"].as_u64().unwrap() > 0, "{all}");
     assert_eq!(all["unchanged"], decisions, "{all}");
     assert_eq!((&all["cannot-tell"], &all["torn"]), (&json!({}), &Value::Null));
-    assert_eq!(all["verified"]["decisions"], decisions, "{all}");
+    assert_eq!((&all["verified"]["decisions"], &all["proven"]), (&json!(decisions), &json!(true)), "{all}");
     assert!(all["now"]["fuel-p50"].as_u64().unwrap() > 0 && all["then"]["fuel-p50"] == all["now"]["fuel-p50"], "{all}");
     let head = verify(directory).unwrap().head;
     assert_eq!(all["journal"], json!({ "n": head.n, "hash": head.hash }));
+
+    let page = told(&asked(directory, POLICY, &["--verify"]));
+    assert!(page.contains(&format!("PROVEN all {decisions} decisions: those that decided say the same")), "{page}");
 
     let settings = file(directory, "patient.json", br#"{ "unhealthy-for": "10m" }"#);
     let patient = found(&asked(directory, POLICY, &["--json", "--settings", &settings]));
@@ -100,6 +103,28 @@ async fn who_moves_where_the_one_before_held_is_told_from_who_holds() {
     let all = found(&asked(patient.path(), POLICY, &["--json"]));
     assert!(all["moves-added"].as_u64().unwrap() > 3, "{all}");
     assert_eq!(all["moves-removed"], 0, "{all}");
+    let timing = &all["time-to-verdict"];
+    assert_eq!(
+        (&timing["sooner-ms"], &timing["later-ms"]),
+        (&json!([]), &json!([])),
+        "who never moves is not late: {all}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn how_much_sooner_a_candidate_moves_is_told_where_both_move() {
+    let slower = journal(&records(POLICY, json!({ "unhealthy-for": "20s" })).await);
+    let all = found(&asked(slower.path(), POLICY, &["--json"]));
+    let sooner: Vec<u64> = serde_json::from_value(all["time-to-verdict"]["sooner-ms"].clone()).unwrap();
+    assert!(!sooner.is_empty() && sooner.iter().all(|by| *by > 0), "{all}");
+    let page = told(&asked(slower.path(), POLICY, &[]));
+    assert!(page.contains(&format!("{} sooner (by at least ", sooner.len())), "{page}");
+    // The same beside itself begins together.
+    let settings = file(slower.path(), "slower.json", br#"{ "unhealthy-for": "20s" }"#);
+    let all = found(&asked(slower.path(), POLICY, &["--json", "--settings", &settings]));
+    let timing = &all["time-to-verdict"];
+    assert!(timing["together"].as_u64().unwrap() > 0, "{all}");
+    assert_eq!((&timing["sooner-ms"], &timing["later-ms"]), (&json!([]), &json!([])), "{all}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -127,9 +152,66 @@ async fn what_the_record_does_not_hold_is_told_and_what_it_holds_is_answered() {
     assert!(decisions > 0, "{all}");
     assert_eq!((&all["unchanged"], &all["cannot-tell"]), (&json!(decisions), &json!({})), "{all}");
     assert_eq!((&all["verified"]["decisions"], &all["verified"]["problems"]), (&json!(decisions), &json!([])), "{all}");
-    let unnamed = found(&asked(own.path(), &guest, &["--json", "--settings", &look, "--verify"]));
+    let output = asked(own.path(), &guest, &["--json", "--settings", &look, "--verify"]);
+    let unnamed = found(&output);
+    assert_eq!((output.status.code(), &unnamed["proven"]), (Some(1), &json!(false)), "{unnamed}");
     let reasons: Vec<&String> = unnamed["verified"]["not-repeated"].as_object().unwrap().keys().collect();
     assert!(reasons.len() == 1 && reasons[0].contains("is not at hand; name its directory"), "{unnamed}");
+    let page = told(&asked(own.path(), &guest, &["--settings", &look, "--verify"]));
+    let line =
+        format!("0 of {decisions} decisions are proven, 0 came out otherwise, {decisions} could not be asked again");
+    assert!(page.contains(&format!("NOT PROVEN {line}")) && !page.contains("PROVEN all"), "{page}");
+    assert!(page.contains(&format!("next: of {decisions}: policy sha256:")), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_journal_in_which_nothing_was_decided_proves_nothing() {
+    let records = records(POLICY, Value::Null).await;
+    let first = records.iter().position(|record| matches!(record.cause, Cause::Decided(_))).unwrap();
+    let before = journal(&records[..first]);
+    assert_eq!(asked(before.path(), POLICY, &[]).status.code(), Some(0));
+    let output = asked(before.path(), POLICY, &["--verify"]);
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(told(&output).contains("NOT PROVEN there is no decision in it"), "{}", told(&output));
+}
+
+/// Once where it is made ready, and once where it decides.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_policy_that_needs_more_than_the_default_is_proven_with_what_its_slot_gives_it() {
+    let plugins = tempfile::tempdir().unwrap();
+    let guest = file(plugins.path(), "guest.wasm", tidegate_test_guests::hostile_policy());
+    let slot = "[slot.\"failover/default\"]\nplugin = \"file:guest.wasm\"\nlimits = { memory = \"32MiB\" }\n";
+    let three_sites = include_str!("../../simulator/fleets/three-sites.toml");
+    let fleet = file(plugins.path(), "fleet.toml", format!("{three_sites}\n{slot}").as_bytes());
+    let here = ["--json", "--plugins", plugins.path().to_str().unwrap()];
+    for (word, more) in [("roomy", ["--limit", "memory=32MiB"]), ("roomy-when-lost", ["--fleet", &fleet])] {
+        let own = journal(&records(&guest, json!({ "do": word })).await);
+        let verify = |more: &[&str]| asked(own.path(), POLICY, &[&here[..], &["--verify"], more].concat());
+        let poor = verify(&[]);
+        let verified = &found(&poor)["verified"];
+        assert_eq!(poor.status.code(), Some(1), "{word}: {}", told(&poor));
+        assert_eq!((&verified["differing"], &verified["problems"]), (&json!(0), &json!([])), "{word}");
+        let mut reasons = verified["not-repeated"].as_object().unwrap().keys();
+        let helps = |why: &String| why.contains("memory: 4MiB; if its slot gives it more, say so with --fleet FILE");
+        assert!(reasons.all(helps) && verified["not-repeated"] != json!({}), "{word}: {verified}");
+        let output = verify(&more);
+        assert_eq!(
+            (output.status.code(), &found(&output)["proven"]),
+            (Some(0), &json!(true)),
+            "{word}: {}",
+            told(&output)
+        );
+        // The journal's own command asks them with the same.
+        let state = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(own.path(), state.path().join("journal")).unwrap();
+        let again = found(&replayed(state.path(), &[&here[..], &more].concat()));
+        assert_eq!(again["replay"], found(&output)["verified"], "{word}: {again}");
+    }
+}
+
+fn replayed(state: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(["journal", "verify", "--replay", "--state"]).arg(state).args(more).output().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -148,8 +230,10 @@ async fn what_was_not_decided_like_that_fails_the_verification_by_its_record() {
     let problems = all["verified"]["problems"].as_array().unwrap();
     assert_eq!((problems.len(), &problems[0]["record"]), (1, &json!(at + 1)), "{all}");
     assert!(problems[0]["text"].as_str().unwrap().contains("units of work instead of"), "{all}");
+    assert_eq!((&all["proven"], &all["verified"]["differing"]), (&json!(false), &json!(1)), "{all}");
     let page = told(&asked(forged.path(), POLICY, &["--verify"]));
     assert!(page.contains(&format!("record {}: asked again, the policy of", at + 1)), "{page}");
+    assert!(page.contains("decisions are proven, 1 came out otherwise, 0 could not be asked again"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -240,4 +324,59 @@ async fn a_situation_that_a_record_only_names_is_found_in_an_earlier_one_or_nobo
     assert_eq!((&before["decisions"], &before["unchanged"]), (&json!(decisions + 1), &json!(decisions)), "{before}");
     let why = "neither its record nor an earlier one holds the situation";
     assert_eq!(before["cannot-tell"], json!({ why: 1 }), "{before}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_candidate_remembers_what_it_said_itself_and_nothing_of_what_another_remembered() {
+    let guests = tempfile::tempdir().unwrap();
+    let guest = file(guests.path(), "guest.wasm", tidegate_test_guests::hostile_policy());
+    let count = file(guests.path(), "count.json", br#"{ "do": "count" }"#);
+    let ask = |records: &[Record]| {
+        let directory = journal(records);
+        let output = asked(directory.path(), &guest, &["--json", "--settings", &count]);
+        (found(&output), told(&asked(directory.path(), &guest, &["--settings", &count])))
+    };
+
+    let (all, _) = ask(&records(POLICY, Value::Null).await);
+    let mut times = BTreeMap::new();
+    for difference in all["differences"].as_array().unwrap() {
+        let times: &mut u64 = times.entry(difference["service"].as_str().unwrap()).or_default();
+        *times += 1;
+        assert_eq!(difference["now"]["analysis"], format!("times-{times}"), "{difference}");
+    }
+    assert_eq!((times.values().sum::<u64>(), &all["unsure-memory"]), (all["decisions"].as_u64().unwrap(), &json!(0)));
+    assert!(times.values().any(|times| *times > 2), "{times:?}");
+
+    // It has decided then as well, and its memory is its own from the first decision on.
+    let own = records(&guest, json!({ "do": "count" })).await;
+    let (all, page) = ask(&own);
+    assert_eq!((&all["unchanged"], &all["unsure-memory"]), (&all["decisions"], &json!(0)), "{all}");
+    assert!(!page.contains("might remember something else"), "{page}");
+
+    // The journal begins when it already remembers something, which nobody can give back to it.
+    let (all, page) = ask(&own[own.len() / 2..]);
+    let decisions = all["decisions"].as_u64().unwrap();
+    assert!(decisions > 0 && all["unsure-memory"] == decisions && all["changed"] == decisions, "{all}");
+    assert!(page.contains(&format!("{decisions} × the candidate might remember something else here")), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn as_many_threads_as_there_are_find_the_same() {
+    let guests = tempfile::tempdir().unwrap();
+    let plugin = file(guests.path(), "guest.wasm", tidegate_test_guests::hostile_policy());
+    let directory = journal(&records(POLICY, Value::Null).await);
+    let verified = verify(directory.path()).unwrap();
+    let mut all = Vec::new();
+    for threads in [1, 2, 5] {
+        let bench = Workbench::start(threads).await.unwrap();
+        let wanted = Wanted { plugin: plugin.clone(), settings: json!({ "do": "count" }), ..Wanted::default() };
+        let slot = bench.ready(wanted).await.unwrap();
+        let found = backtest::backtest(directory.path(), &verified, &slot, bench.workers(), |_| ()).unwrap();
+        let mut found = serde_json::to_value(found).unwrap();
+        // How long it took is the machine's.
+        (found["now"]["took-us-p50"], found["now"]["took-us-p99"]) = (Value::Null, Value::Null);
+        all.push(found);
+    }
+    assert!(all[0]["decisions"].as_u64().unwrap() > 30, "{}", all[0]);
+    assert_eq!((&all[0], &all[0]), (&all[1], &all[2]));
 }

@@ -64,7 +64,8 @@ fn a_scenario_passes_fails_with_its_line_and_is_held_against_its_golden_timeline
     assert_eq!(told["cases"][0]["failures"][0]["line"], 10, "{told}");
     assert_eq!(told["never-given"], serde_json::json!(["never-said"]), "{told}");
     let report = std::fs::read_to_string(&report).unwrap();
-    assert!(report.contains("failures=\"1\"") && report.contains("<failure>it did not come to this"), "{report}");
+    assert!(report.contains("failures=\"1\"") && report.contains("night.toml:10: it did not come to this"), "{report}");
+    assert!(report.contains("time=\""), "{report}");
 }
 
 #[test]
@@ -153,4 +154,57 @@ fn a_storm_keeps_score_and_each_disaster_can_be_played_again() {
     let again = tidegate(&["replay", "--seed", "7"]);
     assert!(said(&again).contains("node east of orders dies"), "{}", said(&again));
     assert_eq!(again.stdout, tidegate(&["replay", "--seed", "7"]).stdout);
+}
+
+/// With everything that was named: another policy, its settings, a fleet whose path is two words to a shell, and the one beside it.
+#[test]
+fn a_bad_disaster_is_replayed_by_the_very_command_that_a_storm_prints() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("my fleets");
+    std::fs::create_dir(&home).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = home.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let guest = file("guest.wasm", tidegate_test_guests::hostile_policy());
+    let patient = file("patient.json", br#"{ "unhealthy-for": "10m" }"#);
+    let observes = include_str!("../../simulator/fleets/three-sites.toml").replacen("\"act\"", "\"observe\"", 1);
+    let fleet = file("fleet.toml", observes.as_bytes());
+    let html = home.join("storm.html");
+    let storm =
+        ["storm", "--seed", "13", "--runs", "1", "--settings", &patient, "--fleet", &fleet, "--against", &guest];
+    let more = ["--limit", "wall-clock=60s", "--html", html.to_str().unwrap()];
+    let told = said(&tidegate(&[&storm[..], &more].concat()));
+    assert!(told.contains("says mode = \"observe\"; it is played as \"act\""), "{told}");
+
+    let report = std::fs::read_to_string(html).unwrap();
+    let commands: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("next: tidegate ")).collect();
+    assert_eq!(commands.len(), 2, "one of each: {told}");
+    assert!(commands[0].contains("--settings '") && !commands[0].contains("--policy"), "{told}");
+    assert!(commands[1].contains("--policy '") && !commands[1].contains("--settings"), "{told}");
+    for (command, policy) in commands.iter().zip(["builtin:failover-quorum", &guest]) {
+        assert!(report.contains(&format!("<code>tidegate {command}</code>")), "{report}");
+        let start = format!("!! {policy}: seed ");
+        let bad = told.lines().find_map(|line| line.strip_prefix(&start)).unwrap();
+        let what = bad.split_once(": missed-move: ").unwrap().1;
+        let typed = format!("{} {command}", env!("CARGO_BIN_EXE_tidegate"));
+        let again = Command::new("sh").args(["-c", &typed]).output().unwrap();
+        assert!(said(&again).contains(&format!("!! {what}")), "{typed}: {}", said(&again));
+    }
+}
+
+#[test]
+fn a_fleet_without_services_plays_nothing_and_the_help_says_which_fleet_is_played() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fleet.toml");
+    std::fs::write(&path, "[host]\nsite = \"west\"\n\n[site.west]\n[site.east]\n").unwrap();
+    for play in [&["storm", "--runs", "1"][..], &["replay", "--seed", "1"]] {
+        let refused = tidegate(&[play, &["--fleet", path.to_str().unwrap()]].concat());
+        let told = said(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{told}");
+        assert!(told.contains("has no service") && told.contains("fleet.toml") && told.contains("[service."), "{told}");
+        let help = said(&tidegate(&[play[0], "--help"]));
+        assert!(help.contains("three built-in sites") && !help.contains("else /etc/tidegate"), "{help}");
+    }
 }

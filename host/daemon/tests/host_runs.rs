@@ -14,7 +14,7 @@ use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use stage::*;
 use tempfile::TempDir;
-use tidegate::cli::replay;
+use tidegate::cli::replay::{self, Means};
 use tidegate::host::{Options, run};
 use tidegate::journal::{self, FileJournal, SEGMENT_BYTES, Store};
 use tidegate_kernel::contract::{Decision, Verdict};
@@ -58,7 +58,7 @@ async fn moves_dns_when_the_active_site_dies_and_goes_on_from_its_journal() {
 
 /// What a real host wrote follows by the rules, its policy decides the same again, and a changed record is named.
 async fn replays_and_notices_edits(directory: &Path) {
-    let replayed = replay::replay(directory, &[]).await.unwrap();
+    let replayed = replay::replay(directory, Means::default()).await.unwrap();
     assert_eq!((&replayed.problems[..], replayed.not_repeated.len()), (&[][..], 0), "{replayed:?}");
     assert!(replayed.decisions > 0 && replayed.transitions > 0, "{replayed:?}");
     let records: Vec<Record> =
@@ -83,7 +83,7 @@ async fn replays_and_notices_edits(directory: &Path) {
         decided.revision.digest = "sha256:0".into();
     }
     let written = rewritten(&stranger);
-    let replayed = replay::replay(written.path(), &[]).await.unwrap();
+    let replayed = replay::replay(written.path(), Means::default()).await.unwrap();
     assert!(replayed.not_repeated.keys().any(|why| why.contains("sha256:0 is not at hand")), "{replayed:?}");
 }
 
@@ -115,7 +115,7 @@ fn rewritten(records: &[Record]) -> TempDir {
 
 async fn names(records: &[Record], at: usize, words: &str) {
     let written = rewritten(records);
-    let replayed = replay::replay(written.path(), &[]).await.unwrap();
+    let replayed = replay::replay(written.path(), Means::default()).await.unwrap();
     let first = replayed.problems.first().unwrap();
     assert!(first.record == at as u64 && first.text.contains(words), "{replayed:?}");
     assert!(replay::page(&replayed).contains(&format!("record {at}: ")));

@@ -274,3 +274,57 @@ async fn the_same_plugin_with_other_settings_is_another_revision() {
     until("it goes back once more", quiet_again).await;
     scene.host.stop().await;
 }
+
+/// It answers for the other as often as anybody likes, before and between: that makes nothing good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_fails_one_service_of_two_goes_back_to_the_one_before() {
+    let scene = Scene::start_with(|fleet| {
+        let (_, shop) = fleet.split_once("[service.shop]").unwrap();
+        let (settings, places) = shop.split_once("[service.shop.at.left]").unwrap();
+        // It stays where both find it well: nothing of it is at the site that dies.
+        let right = places.split_once("[service.shop.at.right]").unwrap().1;
+        let without_route: Vec<&str> = settings.lines().filter(|line| !line.starts_with("route")).collect();
+        format!("{fleet}\n[service.steady]{}\n[service.steady.at.right]{right}", without_route.join("\n"))
+    })
+    .await;
+    let before = scene.get("").await["revision"]["digest"].clone();
+    let guest = scene.file("guest.wasm", tidegate_test_guests::hostile_policy());
+    let settings = scene.file("settings.json", br#"{ "do": "panic-when-lost" }"#);
+    let swapped = scene.typed(&["swap", "failover/default", &guest, "--settings", &settings]).await;
+    assert!(swapped.status.success(), "{}", said(&swapped));
+    scene.left.abort();
+    let demoted = || async {
+        let pause = json!({ "command": "pause", "service": "steady", "reason": "to stir" });
+        let _: Value = scene.stage.client.post("/v1/orders", &pause).await.unwrap();
+        let resume = json!({ "command": "resume", "service": "steady" });
+        let _: Value = scene.stage.client.post("/v1/orders", &resume).await.unwrap();
+        scene.get("").await["revision"]["digest"] == before
+    };
+    until("it is put out of service", demoted).await;
+    until("people are told", || async { scene.stage.journal().await.contains("three times in a row for shop") }).await;
+    scene.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_needs_more_than_its_slot_gives_is_refused_and_taken_with_more() {
+    let scene = Scene::start().await;
+    let guest = scene.file("guest.wasm", tidegate_test_guests::hostile_policy());
+    let settings = scene.file("settings.json", br#"{ "do": "roomy" }"#);
+    for change in ["shadow", "load", "swap"] {
+        let ask = [change, "failover/default", &guest, "--settings", &settings];
+        let refused = scene.typed(&ask).await;
+        assert!(!refused.status.success() && said(&refused).contains("--limit memory=64MiB"), "{}", said(&refused));
+        let taken = scene.typed(&[&ask[..], &["--limit", "memory=32MiB"]].concat()).await;
+        assert!(taken.status.success(), "{change}: {}", said(&taken));
+    }
+    assert_eq!(scene.get("").await["settings"]["do"], "roomy");
+    // What is not named stays as it is.
+    let kept = scene.typed(&["swap", "failover/default", &guest, "--settings", &settings]).await;
+    assert!(kept.status.success(), "{}", said(&kept));
+    let wrong = scene.typed(&["swap", "failover/default", &guest, "--limit", "memmory=1MiB"]).await;
+    assert!(wrong.status.code() == Some(2) && said(&wrong).contains("`memory`"), "{}", said(&wrong));
+    let builtin = ["shadow", "failover/default", "builtin:failover-quorum", "--limit", "fuel=7"];
+    let refused = scene.typed(&builtin).await;
+    assert!(said(&refused).contains("used up its work budget (fuel 7)"), "{}", said(&refused));
+    scene.host.stop().await;
+}

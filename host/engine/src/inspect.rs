@@ -226,7 +226,7 @@ fn check_memory(initial: u64, max: Size) -> Result<(), Refusal> {
     Err(Refusal::new(
         "too-much-memory",
         why,
-        "link it with a smaller stack and heap, or raise the slot's `memory` limit",
+        "link it with a smaller stack and heap, or give it more: `limits = { memory = \"64MiB\" }` in its slot, or --limit memory=64MiB",
     ))
 }
 

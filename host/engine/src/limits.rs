@@ -38,6 +38,13 @@ macro_rules! limits {
                 Limits { $($name: settings.$name.unwrap_or(self.$name),)* }
             }
         }
+
+        impl LimitSettings {
+            /// These, and what they leave out as `others` have it.
+            pub fn or(self, others: &LimitSettings) -> Self {
+                LimitSettings { $($name: self.$name.or(others.$name),)* }
+            }
+        }
     };
 }
 
@@ -209,6 +216,9 @@ mod tests {
         let limits = Limits::policy().with(&settings);
         assert_eq!((limits.memory, limits.wall_clock, limits.fuel), (Size(8 << 20), ms(1_000), 7));
         assert_eq!(limits.host_calls, Limits::policy().host_calls);
+        let others = LimitSettings { fuel: Some(8), host_calls: Some(9), ..LimitSettings::default() };
+        let both = settings.or(&others);
+        assert_eq!((both.memory, both.fuel, both.host_calls), (Some(Size(8 << 20)), Some(7), Some(9)));
         assert!(serde_json::from_str::<LimitSettings>(r#"{"memmory": "8MiB"}"#).is_err());
         assert!(
             serde_json::from_str::<LimitSettings>(r#"{"wall-clock": 50}"#).unwrap_err().to_string().contains("no unit")

@@ -22,6 +22,9 @@ use tidegate_kernel::contract::{Fact, Manifest, Situation, Want};
 use tokio::time::timeout;
 use wasmtime::component::Component;
 
+/// What to do about a policy that ran into a limit.
+const GIVE_MORE: &str = "if it needs that, give it more: `limits = { memory = \"64MiB\" }` in its slot, or --limit memory=64MiB; else \
+                         tell the plugin's author";
 /// A policy with more memory than this loses the resident pages that make a fresh instance cheap.
 const RESIDENT: u64 = 256 << 10;
 
@@ -287,11 +290,11 @@ async fn bounded<T>(
 }
 
 fn failed(what: &str, fault: &PolicyFault) -> Refusal {
-    Refusal::new(
-        "self-test",
-        format!("{what} failed: {fault}"),
-        "tell the plugin's author, or keep the revision that works",
-    )
+    let next = match fault {
+        PolicyFault::Limit(_) | PolicyFault::OutOfFuel(_) => GIVE_MORE,
+        _ => "tell the plugin's author, or keep the revision that works",
+    };
+    Refusal::new("self-test", format!("{what} failed: {fault}"), next)
 }
 
 fn unlinked(error: &wasmtime::Error) -> Refusal {

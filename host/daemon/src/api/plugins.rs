@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
+use serde_json::Value;
 use tidegate_engine::Refusal;
 
 use tidegate_kernel::event::Refused;
@@ -17,12 +18,15 @@ use crate::host::slots::{Change, Component, Requirement};
 
 /// Carries the settings of a component that is sent as its bytes.
 const SETTINGS: &str = "tidegate-settings";
+/// Carries its limits.
+const LIMITS: &str = "tidegate-limits";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Candidate {
     plugin: String,
-    settings: Option<serde_json::Value>,
+    settings: Option<Value>,
+    limits: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -125,12 +129,14 @@ fn candidate(question: &Question) -> Result<Option<Change>, Told> {
     let kind = question.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim() {
         "application/wasm" | "application/octet-stream" => {
-            Ok(Some(Change { component: Component::Bytes(question.body.clone()), settings: settings(question)? }))
+            let component = Component::Bytes(question.body.clone());
+            Ok(Some(Change { component, settings: header(question, SETTINGS)?, limits: header(question, LIMITS)? }))
         }
         "application/json" => {
             let candidate: Candidate = question.json()?;
             stays_inside(&candidate.plugin)?;
-            Ok(Some(Change { component: Component::Named(candidate.plugin), settings: candidate.settings }))
+            let Candidate { plugin, settings, limits } = candidate;
+            Ok(Some(Change { component: Component::Named(plugin), settings, limits }))
         }
         _ => {
             let next = "send application/wasm with the component's bytes, or application/json with {\"plugin\": …}";
@@ -139,12 +145,10 @@ fn candidate(question: &Question) -> Result<Option<Change>, Told> {
     }
 }
 
-fn settings(question: &Question) -> Result<Option<serde_json::Value>, Told> {
-    let Some(header) = question.headers.get(SETTINGS) else { return Ok(None) };
+fn header(question: &Question, name: &str) -> Result<Option<Value>, Told> {
+    let Some(header) = question.headers.get(name) else { return Ok(None) };
     let parsed = serde_json::from_slice(header.as_bytes());
-    parsed
-        .map(Some)
-        .map_err(|error| bad_request(format!("the settings are no JSON: {error}"), SETTINGS, "send one JSON object"))
+    parsed.map(Some).map_err(|error| bad_request(format!("it is no JSON: {error}"), name, "send one JSON object"))
 }
 
 /// Over the API only what lies in the plugin directory can be named: the host may read more than whoever asks.

@@ -93,6 +93,11 @@ impl Console {
         }
     }
 
+    /// Tells what the reader has to know of a result; never part of it.
+    pub fn note(&self, text: &str) {
+        anstream::eprintln!("{} {text}", paint("note:", Tone::Warning));
+    }
+
     /// Tells why the command did not work.
     pub fn failed(&self, failed: &Failed) {
         if self.json {

@@ -15,7 +15,8 @@ use tidegate_kernel::view::{question_name, run_name};
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
-use crate::cli::replay::{self, Replayed};
+use crate::cli::policy::read_limits;
+use crate::cli::replay::{self, Means, Replayed};
 use crate::cli::text::{Tone, one_line, paint};
 use crate::cli::times::Times;
 use crate::cli::{Common, reach};
@@ -39,7 +40,10 @@ pub enum Journal {
 #[command(after_help = "Examples:
   tidegate journal verify                        the journal of the fleet file's host
   tidegate journal verify --state /backup/tidegate --replay
-  tidegate journal verify --replay --plugins /srv/policies")]
+  tidegate journal verify --replay --plugins /srv/policies --limit memory=64MiB
+
+With --replay a policy may use up what its slot in the fleet file says, where there is one, and what --limit says.
+Exit codes: 0 nothing contradicts the journal (what could not be asked again is counted and said), 1 something does, 2 bad input.")]
 pub struct Verify {
     /// The host's state directory [default: the fleet file's].
     #[arg(long, value_name = "DIR")]
@@ -51,6 +55,9 @@ pub struct Verify {
     /// Where policies lie that are not built in; may be given more than once.
     #[arg(long, value_name = "DIR", requires = "replay")]
     pub plugins: Vec<PathBuf>,
+    /// What a policy may use up when it is asked again: memory=64MiB [default: its slot's, in the fleet file].
+    #[arg(long = "limit", value_name = "NAME=VALUE", requires = "replay")]
+    pub limits: Vec<String>,
 }
 
 /// `journal show`.
@@ -189,7 +196,9 @@ async fn check(common: &Common, console: &Console, asked: &Verify) -> Result<Exi
         replay: match asked.replay {
             true => {
                 console.progress("running the rules again");
-                Some(replay::replay(&directory, &asked.plugins).await?)
+                let (plugins, limits) = (asked.plugins.clone(), read_limits(&asked.limits)?);
+                let means = Means { plugins, limits, fleet: reach::fleet_at_hand(common)?, cache: None };
+                Some(replay::replay(&directory, means).await?)
             }
             false => None,
         },

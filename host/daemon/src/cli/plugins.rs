@@ -15,12 +15,15 @@ use tidegate_kernel::event::Revision;
 
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
+use crate::cli::policy::named_limits;
 use crate::cli::text::{Table, Tone, cell, facts, paint};
 use crate::cli::{Common, reach};
 use crate::client::encode;
 
 /// Carries the settings of a component that is sent as its bytes.
 const SETTINGS: HeaderName = HeaderName::from_static("tidegate-settings");
+/// Carries its limits.
+const LIMITS: HeaderName = HeaderName::from_static("tidegate-limits");
 
 /// What can be done with plugins.
 #[derive(Debug, Subcommand)]
@@ -58,6 +61,17 @@ pub struct Inspect {
     pub subject: String,
 }
 
+/// How a candidate runs.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunsWith {
+    /// Its settings, a JSON file [default: the slot's present ones].
+    #[arg(long, value_name = "FILE", requires = "plugin")]
+    pub settings: Option<PathBuf>,
+    /// What it may use up, as `limits` of a slot: memory=64MiB, fuel=50000000 [default: the slot's present ones].
+    #[arg(long = "limit", value_name = "NAME=VALUE", requires = "plugin")]
+    pub limits: Vec<String>,
+}
+
 /// `plugin load SLOT PLUGIN`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -68,25 +82,25 @@ pub struct Load {
     pub slot: String,
     /// A component's file, or builtin:NAME.
     pub plugin: String,
-    /// Its settings, a JSON file [default: the slot's present ones].
-    #[arg(long, value_name = "FILE")]
-    pub settings: Option<PathBuf>,
+    /// How it would run.
+    #[command(flatten)]
+    pub with: RunsWith,
 }
 
 /// `plugin swap SLOT [PLUGIN]`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin swap failover/default policy.wasm
-  tidegate plugin swap failover/default policy.wasm --settings patient.json
+  tidegate plugin swap failover/default policy.wasm --settings patient.json --limit memory=64MiB
   tidegate plugin swap failover/default          the candidate that was loaded")]
 pub struct Swap {
     /// The slot.
     pub slot: String,
     /// A component's file, or builtin:NAME [default: the candidate that was loaded].
     pub plugin: Option<String>,
-    /// Its settings, a JSON file [default: the slot's present ones].
-    #[arg(long, value_name = "FILE", requires = "plugin")]
-    pub settings: Option<PathBuf>,
+    /// How it runs.
+    #[command(flatten)]
+    pub with: RunsWith,
 }
 
 /// `plugin rollback SLOT`.
@@ -210,13 +224,13 @@ pub async fn run(common: &Common, console: &Console, asked: Plugin) -> Result<Ex
     match asked {
         Plugin::List => list(common, console).await,
         Plugin::Inspect(Inspect { subject }) => inspect_one(common, console, &subject).await,
-        Plugin::Load(Load { slot, plugin, settings }) => {
-            change(common, console, &slot, "load", Some(&plugin), settings.as_deref()).await
+        Plugin::Load(Load { slot, plugin, with }) => change(common, console, &slot, "load", Some(&plugin), &with).await,
+        Plugin::Swap(Swap { slot, plugin, with }) => {
+            change(common, console, &slot, "swap", plugin.as_deref(), &with).await
         }
-        Plugin::Swap(Swap { slot, plugin, settings }) => {
-            change(common, console, &slot, "swap", plugin.as_deref(), settings.as_deref()).await
+        Plugin::Rollback(Rollback { slot }) => {
+            change(common, console, &slot, "rollback", None, &RunsWith::default()).await
         }
-        Plugin::Rollback(Rollback { slot }) => change(common, console, &slot, "rollback", None, None).await,
         Plugin::Shadow(asked) => shadow::shadow(common, console, &asked).await,
         Plugin::Diff(asked) => shadow::diff(common, console, &asked).await,
         Plugin::Promote(asked) => shadow::promote(common, console, &asked).await,
@@ -311,20 +325,24 @@ async fn change(
     slot: &str,
     verb: &str,
     plugin: Option<&str>,
-    settings: Option<&Path>,
+    with: &RunsWith,
 ) -> Result<Exit, Failed> {
     let client = reach::host(common)?;
     let path = format!("/v1/plugins/{}/{verb}", encode(slot));
-    let settings = settings.map(read_settings).transpose().map_err(|failed| failed.unchanged("nothing was swapped"))?;
+    let kept = |failed: Failed| failed.unchanged("nothing was swapped");
+    let settings = with.settings.as_deref().map(read_settings).transpose().map_err(kept)?;
+    let limits = named_limits(&with.limits).map_err(kept)?;
     console.progress("the host verifies, compiles and tests it; what runs goes on meanwhile");
     let shown = match plugin {
         None => client.send_bytes::<Slot>(&path, Vec::new(), &[]).await?,
         Some(named) if named.starts_with("builtin:") => {
-            client.send::<Slot>(&path, &serde_json::json!({ "plugin": named, "settings": settings })).await?
+            let wanted = serde_json::json!({ "plugin": named, "settings": settings, "limits": limits });
+            client.send::<Slot>(&path, &wanted).await?
         }
         Some(file) => {
             let mut headers = vec![(CONTENT_TYPE, "application/wasm".to_owned())];
             headers.extend(settings.map(|settings| (SETTINGS, settings.to_string())));
+            headers.extend(limits.map(|limits| (LIMITS, limits.to_string())));
             client.send_bytes::<Slot>(&path, component(file)?, &headers).await?
         }
     };

@@ -74,10 +74,10 @@ pub async fn run(common: &Common, console: &Console, policy: Policy) -> Result<E
         Policy::Check(asked) => check::run(console, &asked).await,
         Policy::Eval(asked) => eval::run(console, &asked).await,
         Policy::Bench(asked) => bench::run(console, &asked).await,
-        Policy::Backtest(asked) => backtest::run(console, &asked).await,
+        Policy::Backtest(asked) => backtest::run(common, console, &asked).await,
         Policy::Test(asked) => test::run(console, &asked).await,
-        Policy::Storm(asked) => storm::run(console, common.fleet.as_deref(), &asked).await,
-        Policy::Replay(asked) => storm::again(console, common.fleet.as_deref(), &asked).await,
+        Policy::Storm(asked) => storm::run(console, &asked).await,
+        Policy::Replay(asked) => storm::again(console, &asked).await,
     }
 }
 
@@ -100,37 +100,46 @@ impl With {
         Ok(Wanted {
             plugin: plugin.to_owned(),
             settings: self.settings.as_deref().map(read_settings).transpose()?.unwrap_or_default(),
-            limits: limits(&self.limits)?,
+            limits: read_limits(&self.limits)?,
             cases: Vec::new(),
         })
     }
 }
 
-/// Reads them as the fleet file's are read.
-fn limits(given: &[String]) -> Result<LimitSettings, Failed> {
-    let mut limits = Map::new();
-    for one in given {
-        let no_value =
-            || Failed::usage(format!("--limit {one} gives no value")).next("write it like --limit memory=64MiB");
-        let (name, value) = one.split_once('=').ok_or_else(no_value)?;
-        let value = value.parse::<u64>().map_or_else(|_| Value::from(value), Value::from);
-        limits.insert(name.to_owned(), value);
-    }
-    serde_json::from_value(Value::Object(limits)).map_err(|error| Failed::usage(format!("--limit: {error}")))
+/// Reads what `--limit` says as the fleet file's limits are read.
+pub(crate) fn read_limits(given: &[String]) -> Result<LimitSettings, Failed> {
+    let named = given.iter().map(|one| limit(one)).collect::<Result<Map<_, _>, _>>()?;
+    serde_json::from_value(Value::Object(named)).map_err(|error| Failed::usage(format!("--limit: {error}")))
+}
+
+/// The same as the host is told them: those that are named, in the fleet file's words; none = none are.
+pub(crate) fn named_limits(given: &[String]) -> Result<Option<Value>, Failed> {
+    read_limits(given)?;
+    let named = given.iter().map(|one| limit(one)).collect::<Result<Map<_, _>, _>>()?;
+    Ok((!named.is_empty()).then_some(Value::Object(named)))
+}
+
+fn limit(given: &str) -> Result<(String, Value), Failed> {
+    let no_value =
+        || Failed::usage(format!("--limit {given} gives no value")).next("write it like --limit memory=64MiB");
+    let (name, value) = given.split_once('=').ok_or_else(no_value)?;
+    Ok((name.to_owned(), value.parse::<u64>().map_or_else(|_| Value::from(value), Value::from)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::limits;
+    use super::{named_limits, read_limits};
 
     #[test]
     fn limits_are_the_fleet_files_and_an_unknown_one_is_told_what_there_is() {
         let given = ["memory=64MiB", "fuel=7", "wall-clock=2s"].map(str::to_owned);
-        let limits_read = limits(&given).unwrap();
+        let limits_read = read_limits(&given).unwrap();
         assert_eq!(limits_read.memory.unwrap().0, 64 << 20);
         assert_eq!((limits_read.fuel, limits_read.output), (Some(7), None));
+        let named = serde_json::json!({ "memory": "64MiB", "fuel": 7, "wall-clock": "2s" });
+        assert_eq!((named_limits(&given).unwrap(), named_limits(&[]).unwrap()), (Some(named), None));
         for (wrong, hint) in [("memory", "memory=64MiB"), ("memmory=1MiB", "`memory`"), ("wall-clock=50", "no unit")] {
-            let told = limits(&[wrong.to_owned()]).unwrap_err().to_string();
+            let told = read_limits(&[wrong.to_owned()]).unwrap_err().to_string();
             assert!(told.contains(hint), "{wrong}: {told}");
         }
     }

@@ -49,6 +49,11 @@ pub fn fleet_file(common: &Common) -> Result<PathBuf, Failed> {
     })
 }
 
+/// The fleet in the file that was named, or that lies where it is looked for; none = there is none.
+pub fn fleet_at_hand(common: &Common) -> Result<Option<Fleet>, Failed> {
+    fleet_file(common).ok().map(|path| fleet_at(&path)).transpose()
+}
+
 /// The fleet in a file, or every problem with it.
 pub fn fleet_at(path: &Path) -> Result<Fleet, Failed> {
     parse(path).map_err(|problems| {

@@ -71,7 +71,7 @@ struct Held {
     changed_in_us: AtomicU64,
     /// A candidate that decides beside the active revision.
     shadow: ArcSwapOption<Shadow>,
-    /// How often in a row the active revision was stopped.
+    /// How often in a row the active revision was stopped, for each service.
     stops: Mutex<Stops>,
     /// Which decisions are asked about again.
     turns: Turns,
@@ -219,6 +219,9 @@ impl Slots {
         if let Some(settings) = change.settings {
             slot.settings = settings;
         }
+        if let Some(limits) = change.limits {
+            spec::replace_limits(name, &mut slot, limits)?;
+        }
         let bytes = match change.component {
             Component::Bytes(bytes) => {
                 slot.plugin = "brought over the API".to_owned();
@@ -247,7 +250,7 @@ impl Slots {
         for line in &decided.log {
             tracing::debug!(slot, digest = decided.digest, "the policy says: {}", line.text);
         }
-        held.stops().note(&decided);
+        held.stops().note(&question.situation.service, &decided);
         let comes_again = comes_again(&decided);
         // Who looks further than the question is asked once more, and only that answer counts.
         let settled = decided.answers.iter().all(|answer| shadow::is_known(&question, answer));
@@ -322,7 +325,7 @@ impl Slots {
         Some(held.shadow.load_full()?.tally(held.revision().number))
     }
 
-    /// The active policy, once, if it was stopped too often in a row.
+    /// The active policy, once, if it was stopped too often in a row for some service.
     pub(crate) fn stopped_too_often(&self, name: &str) -> Option<Stopped> {
         self.held(name)?.stops().too_often()
     }
@@ -435,6 +438,8 @@ pub(crate) struct Change {
     pub(crate) component: Component,
     /// None = as they are.
     pub(crate) settings: Option<serde_json::Value>,
+    /// Those that are named take the place of the slot's present ones.
+    pub(crate) limits: Option<serde_json::Value>,
 }
 
 /// Which code.

@@ -90,6 +90,9 @@ impl Policy for Hostile {
             "look" => decision.facts = look(&situation),
             "surroundings" => decision.facts = surroundings(),
             "memo-back" => decision.analysis = situation.memo,
+            "count" => count(&mut decision, &situation.memo),
+            "roomy" => decision.analysis = fill(8 << 20),
+            "roomy-when-lost" if is_lost(&situation) => decision.analysis = fill(8 << 20),
             "slow" => decision.analysis = work(400_000).to_string(),
             "say" => decision.analysis = situation.settings,
             _ => {}
@@ -135,6 +138,18 @@ fn hoard() {
     loop {
         kept.push(black_box(vec![1_u8; 1 << 20]));
     }
+}
+
+/// How often it has been asked, as far as it remembers.
+fn count(decision: &mut Decision, memo: &str) {
+    let times = memo.parse().unwrap_or(0) + 1;
+    decision.analysis = format!("times-{times}");
+    decision.memo = times.to_string();
+}
+
+/// Twice what a policy has by default.
+fn fill(bytes: usize) -> String {
+    format!("bytes-{}", black_box(vec![1_u8; bytes]).len())
 }
 
 #[expect(unconditional_recursion)]

@@ -1,11 +1,9 @@
 //! `plugin shadow`, `plugin diff` and `plugin promote`: a candidate beside the active policy, until it may take its place.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde::Deserialize;
 
-use super::{Slot, change, one_slot};
+use super::{RunsWith, Slot, change, one_slot};
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::text::{Tone, facts, paint, said as line};
@@ -18,6 +16,7 @@ use crate::said::Said;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate plugin shadow failover/default policy.wasm
+  tidegate plugin shadow failover/default python.wasm --limit memory=64MiB
   tidegate plugin diff failover/default          on what they do not agree
   tidegate plugin shadow failover/default --end
 
@@ -28,9 +27,9 @@ pub struct ShadowOf {
     /// A component's file, or builtin:NAME.
     #[arg(required_unless_present = "end", conflicts_with = "end")]
     pub plugin: Option<String>,
-    /// Its settings, a JSON file [default: the slot's present ones].
-    #[arg(long, value_name = "FILE", requires = "plugin")]
-    pub settings: Option<PathBuf>,
+    /// How it runs.
+    #[command(flatten)]
+    pub with: RunsWith,
     /// End it.
     #[arg(long)]
     pub end: bool,
@@ -49,9 +48,10 @@ pub struct Diff {
 /// `plugin promote SLOT`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  tidegate plugin promote failover/default --require 'divergence<=0.01,decisions>=1000'
+  tidegate plugin promote failover/default --require 'divergence<=0.01,decisions>=1000,faults<=0'
   tidegate plugin rollback failover/default      if it was no good after all
 
+A question to which the shadow gives no decision is a fault, and no divergence: faults<=0 asks for none of them.
 Exit codes: 0 it decides now, 2 bad usage, 3 what is required is not met.")]
 pub struct Promote {
     /// The slot.
@@ -88,7 +88,7 @@ struct Difference {
 
 pub(super) async fn shadow(common: &Common, console: &Console, asked: &ShadowOf) -> Result<Exit, Failed> {
     match &asked.plugin {
-        Some(plugin) => change(common, console, &asked.slot, "shadow", Some(plugin), asked.settings.as_deref()).await,
+        Some(plugin) => change(common, console, &asked.slot, "shadow", Some(plugin), &asked.with).await,
         None => {
             let path = format!("/v1/plugins/{}/unshadow", encode(&asked.slot));
             let shown = reach::host(common)?.send_bytes::<Slot>(&path, Vec::new(), &[]).await?;

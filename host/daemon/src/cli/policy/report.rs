@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use tidegate_simulator::storm::Card;
 
-use super::storm::{Cards, ROWS};
+use super::storm::{ROWS, Side};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 220.0;
@@ -15,9 +15,8 @@ table{border-collapse:collapse}td,th{padding:.2rem .8rem;text-align:left;border-
 svg{display:block;margin:1rem 0}code{background:#f3f3f3;padding:0 .3rem}";
 
 /// The whole page.
-pub fn html(policy: &str, against: Option<&str>, cards: &Cards) -> String {
-    let names: Vec<&str> = [Some(policy), against].into_iter().flatten().collect();
-    let all: Vec<&Card> = [Some(cards.first()), cards.second()].into_iter().flatten().collect();
+pub(super) fn html(sides: &[Side<'_>]) -> String {
+    let (names, all): (Vec<&str>, Vec<&Card>) = sides.iter().map(|side| (side.policy, side.card)).unzip();
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Storm from seed {}</title><style>{STYLE}</style>\
          <h1>{} disasters from seed {}</h1>",
@@ -28,7 +27,7 @@ pub fn html(policy: &str, against: Option<&str>, cards: &Cards) -> String {
     let downtime: Vec<Vec<f64>> = all.iter().map(|card| sorted(card.downtime())).collect();
     page += &plot("Outages of services that were moved: part that was over after so many seconds", &names, &rto);
     page += &plot("Downtime of a disaster, all services: part that had no more seconds", &names, &downtime);
-    page + &bad(all[0]) + "</html>\n"
+    page + &bad(sides) + "</html>\n"
 }
 
 fn table(names: &[&str], cards: &[&Card]) -> String {
@@ -92,18 +91,18 @@ fn up(part: f64) -> f64 {
     10.0 + (1.0 - part) * (HEIGHT - MARGIN - 10.0)
 }
 
-fn bad(card: &Card) -> String {
-    if card.bad.is_empty() {
+fn bad(sides: &[Side<'_>]) -> String {
+    if sides.iter().all(|side| side.card.bad.is_empty()) {
         return "<p>Nothing was as it should not be.</p>".to_owned();
     }
-    let rows = card.bad.iter().map(|bad| {
-        let text = escaped(&bad.text);
-        format!(
-            "<tr><td><code>tidegate policy replay --seed {}</code></td><td>{}</td><td>{text}</td></tr>",
-            bad.seed, bad.kind
-        )
-    });
-    format!("<h2>To look at again</h2><table>{}</table>", rows.collect::<String>())
+    let table = |side: &Side<'_>| {
+        let rows = side.card.bad.iter().map(|bad| {
+            let (command, text) = (escaped(&side.replay(bad.seed)), escaped(&bad.text));
+            format!("<tr><td><code>{command}</code></td><td>{}</td><td>{text}</td></tr>", bad.kind)
+        });
+        format!("<h2>To look at again: {}</h2><table>{}</table>", escaped(side.policy), rows.collect::<String>())
+    };
+    sides.iter().filter(|side| !side.card.bad.is_empty()).map(table).collect()
 }
 
 fn escaped(text: &str) -> String {

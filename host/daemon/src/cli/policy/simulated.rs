@@ -13,11 +13,14 @@ use tidegate_simulator::{Compiled, fleets};
 use super::{Wanted, With, Workbench};
 use crate::cli::failed::Failed;
 
+/// What decides where nothing else is named.
+pub(super) const BUILT_IN: &str = "builtin:failover-quorum";
+
 /// What every simulation plays with.
 #[derive(Args, Clone, Debug)]
 pub struct WithPolicy {
     /// The policy: a component's file, or builtin:NAME.
-    #[arg(long, value_name = "PLUGIN", default_value = "builtin:failover-quorum")]
+    #[arg(long, value_name = "PLUGIN", default_value = BUILT_IN)]
     pub policy: String,
     /// How it is asked; settings that are not named here are the scenario's, or the fleet file's.
     #[command(flatten)]

@@ -1,16 +1,16 @@
 //! `tidegate policy storm` and `policy replay`: random disasters, a score card, and each bad one again by its seed.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
-use tidegate_kernel::fleet::Fleet;
-use tidegate_simulator::storm::{Card, Spread, Storm, replay};
+use tidegate_kernel::fleet::{Fleet, Mode};
+use tidegate_simulator::storm::{Bad, Card, Spread, Storm, replay};
 
-use super::simulated::{WithPolicy, deciders, fleet_of, threads};
-use super::{Wanted, Workbench, report};
+use super::simulated::{BUILT_IN, WithPolicy, deciders, fleet_of, threads};
+use super::{Wanted, With, Workbench, report};
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::text::{Table, Tone, cell, paint};
@@ -24,7 +24,7 @@ const SHOWN: usize = 12;
   tidegate policy storm                          a thousand disasters over the built-in fleet
   tidegate policy storm --runs 100000 --json
   tidegate policy storm --policy mine.wasm --against builtin:failover-quorum --html report.html
-  tidegate policy storm --fleet fleet.toml       your own fleet; nothing of it is touched
+  tidegate policy storm --fleet fleet.toml       your own fleet as if it might act; nothing of it is touched
 
 The same seed gives the same disasters, and the same card but for the time that it took.
 Exit codes: 0 no invariant was broken, 1 one was.")]
@@ -38,7 +38,10 @@ pub struct StormOf {
     /// The policy.
     #[command(flatten)]
     pub with: WithPolicy,
-    /// Another policy through the same disasters, beside it.
+    /// The fleet.
+    #[command(flatten)]
+    pub over: Over,
+    /// Another policy through the same disasters, beside it; its settings are the fleet file's.
     #[arg(long, value_name = "PLUGIN")]
     pub against: Option<String>,
     /// Write a report with plots there.
@@ -58,6 +61,18 @@ pub struct Replay {
     /// The policy.
     #[command(flatten)]
     pub with: WithPolicy,
+    /// The fleet.
+    #[command(flatten)]
+    pub over: Over,
+}
+
+/// What disasters break over.
+#[derive(Args, Clone, Debug)]
+pub struct Over {
+    /// Your own fleet file [default: three built-in sites; no fleet.toml is looked for].
+    // In the place of the option that all commands have: it would promise to look for one.
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_FLEET")]
+    pub fleet: Option<PathBuf>,
 }
 
 /// One policy's card, or two.
@@ -76,8 +91,8 @@ pub enum Cards {
 }
 
 /// Plays the storm, once or twice.
-pub async fn run(console: &Console, fleet: Option<&std::path::Path>, asked: &StormOf) -> Result<Exit, Failed> {
-    let fleet = fleet_named(fleet)?;
+pub async fn run(console: &Console, asked: &StormOf) -> Result<Exit, Failed> {
+    let fleet = asked.over.fleet(console)?;
     let wanted = asked.with.with.generous(&asked.with.policy)?;
     let bench = asked.with.with.bench(threads()).await?;
     let card = play(console, &bench, asked, &fleet, &wanted).await?;
@@ -91,7 +106,7 @@ pub async fn run(console: &Console, fleet: Option<&std::path::Path>, asked: &Sto
         }
     };
     if let Some(path) = &asked.html {
-        let text = report::html(&asked.with.policy, asked.against.as_deref(), &cards);
+        let text = report::html(&sides(asked, &cards));
         std::fs::write(path, text)
             .map_err(|error| Failed::new(format!("the report cannot be written: {error}")).at(path.display()))?;
     }
@@ -100,8 +115,8 @@ pub async fn run(console: &Console, fleet: Option<&std::path::Path>, asked: &Sto
 }
 
 /// Plays one disaster, and tells what happened.
-pub async fn again(console: &Console, fleet: Option<&std::path::Path>, asked: &Replay) -> Result<Exit, Failed> {
-    let fleet = fleet_named(fleet)?;
+pub async fn again(console: &Console, asked: &Replay) -> Result<Exit, Failed> {
+    let fleet = asked.over.fleet(console)?;
     let wanted = asked.with.with.generous(&asked.with.policy)?;
     let bench = asked.with.with.bench(1).await?;
     let mut deciders = deciders(&bench, &fleet, &wanted).await?;
@@ -137,9 +152,85 @@ impl Cards {
     }
 }
 
-fn fleet_named(path: Option<&std::path::Path>) -> Result<Fleet, Failed> {
-    let name = path.map_or("builtin:three-sites".to_owned(), |path| path.display().to_string());
-    fleet_of(&name, std::path::Path::new("")).map_err(|why| Failed::usage(why).unchanged("nothing was played"))
+impl Over {
+    /// The fleet, made to act: a disaster is to show what would be done.
+    fn fleet(&self, console: &Console) -> Result<Fleet, Failed> {
+        let name = self.fleet.as_ref().map_or("builtin:three-sites".to_owned(), |path| path.display().to_string());
+        let unplayed = |why: String| Failed::usage(why).unchanged("nothing was played");
+        let mut fleet = fleet_of(&name, Path::new("")).map_err(unplayed)?;
+        if fleet.services.is_empty() {
+            let next = "declare one as [service.NAME], or leave --fleet away for three built-in sites with ten";
+            return Err(unplayed("the fleet has no service that a disaster could take away".to_owned())
+                .at(name)
+                .next(next));
+        }
+        if std::mem::replace(&mut fleet.host.mode, Mode::Act) == Mode::Observe {
+            console
+                .note(&format!("{name} says mode = \"observe\"; it is played as \"act\", to show what would be done"));
+        }
+        Ok(fleet)
+    }
+}
+
+/// One policy of a storm with its card.
+pub(super) struct Side<'a> {
+    /// As it was named.
+    pub(super) policy: &'a str,
+    pub(super) card: &'a Card,
+    /// What is typed behind the seed to replay a disaster with it.
+    replay: String,
+}
+
+/// The policy, and the one beside it if there is one.
+pub(super) fn sides<'a>(asked: &'a StormOf, cards: &'a Cards) -> Vec<Side<'a>> {
+    let settings = asked.with.with.settings.as_deref();
+    let first = Side::new(asked, &asked.with.policy, cards.first(), settings);
+    let second = asked.against.as_deref().zip(cards.second());
+    [first].into_iter().chain(second.map(|(policy, card)| Side::new(asked, policy, card, None))).collect()
+}
+
+impl<'a> Side<'a> {
+    fn new(asked: &StormOf, policy: &'a str, card: &'a Card, settings: Option<&Path>) -> Self {
+        let With { limits, cache, .. } = &asked.with.with;
+        let path = |path: &Path| path.display().to_string();
+        let options = [
+            ("--policy", (policy != BUILT_IN).then(|| policy.to_owned())),
+            ("--settings", settings.map(path)),
+            ("--cache", cache.as_deref().map(path)),
+            ("--fleet", asked.over.fleet.as_deref().map(path)),
+        ];
+        let options = options.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let limits = limits.iter().map(|limit| ("--limit", limit.clone()));
+        let replay = options.chain(limits).map(|(name, value)| format!(" {name} {}", quoted(&value))).collect();
+        Side { policy, card, replay }
+    }
+
+    /// What to type to see that disaster again.
+    pub(super) fn replay(&self, seed: u64) -> String {
+        format!("tidegate policy replay --seed {seed}{}", self.replay)
+    }
+
+    /// What to look at again, for people; `of` is put before each.
+    fn bad(&self, of: &str) -> String {
+        let bad = &self.card.bad;
+        let line =
+            |bad: &Bad| format!("{} {of}seed {}: {}: {}\n", paint("!!", Tone::Bad), bad.seed, bad.kind, bad.text);
+        let mut text: String = bad.iter().take(SHOWN).map(line).collect();
+        if bad.len() > SHOWN {
+            text += &format!("and {} more; --json has all\n", bad.len() - SHOWN);
+        }
+        text + &bad.first().map_or_else(String::new, |bad| format!("next: {}\n", self.replay(bad.seed)))
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 async fn play(
@@ -171,18 +262,9 @@ fn show(visible: bool, over: u64, of: u64) {
 }
 
 fn page(asked: &StormOf, cards: &Cards) -> String {
-    let card = cards.first();
-    let mut text = table(asked, cards).render();
-    for bad in card.bad.iter().take(SHOWN) {
-        text += &format!("{} seed {}: {}: {}\n", paint("!!", Tone::Bad), bad.seed, bad.kind, bad.text);
-    }
-    if card.bad.len() > SHOWN {
-        text += &format!("and {} more; --json has all\n", card.bad.len() - SHOWN);
-    }
-    if let Some(bad) = card.bad.first() {
-        text += &format!("next: tidegate policy replay --seed {}\n", bad.seed);
-    }
-    text
+    let sides = sides(asked, cards);
+    let of = |side: &Side<'_>| if sides.len() > 1 { format!("{}: ", side.policy) } else { String::new() };
+    table(asked, cards).render() + &sides.iter().map(|side| side.bad(&of(side))).collect::<String>()
 }
 
 fn table(asked: &StormOf, cards: &Cards) -> Table {
@@ -227,4 +309,22 @@ pub const ROWS: [Row; 13] = [
 
 fn spread(of: Spread) -> String {
     format!("p50 {:.1} s, p90 {:.1} s, p99 {:.1} s", of.p50, of.p90, of.p99)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn what_a_shell_would_take_apart_is_quoted() {
+        for (word, typed) in [
+            ("builtin:failover-quorum", "builtin:failover-quorum"),
+            ("memory=64MiB", "memory=64MiB"),
+            ("my fleet.toml", "'my fleet.toml'"),
+            ("$HOME/it's", r"'$HOME/it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), typed);
+        }
+    }
 }

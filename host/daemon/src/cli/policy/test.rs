@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
@@ -84,6 +85,9 @@ pub struct Case {
     pub failures: Vec<Failure>,
     /// Simulated milliseconds; 0 = it was one question.
     pub simulated: u64,
+    /// Seconds of this machine. Only for a report: the same scenarios give the same document.
+    #[serde(skip)]
+    pub took_s: f64,
 }
 
 /// Plays them in the order of their names.
@@ -132,6 +136,7 @@ impl Tried {
     }
 
     async fn scenario(&mut self, scenario: &Scenario) -> Result<(), Failed> {
+        let begun = Instant::now();
         let wanted = self.wanted(scenario.settings.as_ref());
         let mut deciders = deciders(&self.bench, &scenario.fleet, &wanted).await?;
         let judged = scenario.play(&mut deciders[0]);
@@ -140,19 +145,32 @@ impl Tried {
         let mut failures = judged.failures;
         failures.extend(golden(&scenario.file, &timeline, self.update)?);
         let (file, title) = (scenario.file.clone(), scenario.title.clone());
-        self.cases.push(Case { file, title, failures, simulated: judged.ended.simulated });
+        let (simulated, took_s) = (judged.ended.simulated, begun.elapsed().as_secs_f64());
+        self.cases.push(Case { file, title, failures, simulated, took_s });
         Ok(())
     }
 
     async fn table(&mut self, table: &Table) -> Result<(), Failed> {
         let slot = self.bench.ready(self.wanted(table.settings.as_ref())).await?;
         for row in &table.rows {
+            let begun = Instant::now();
             let (failures, codes) = row.play(&slot).await?;
             self.codes.extend(codes);
             let title = format!("{}: {}", table.title, row.name());
-            self.cases.push(Case { file: table.file.clone(), title, failures, simulated: 0 });
+            let (file, took_s) = (table.file.clone(), begun.elapsed().as_secs_f64());
+            self.cases.push(Case { file, title, failures, simulated: 0, took_s });
         }
         Ok(())
+    }
+}
+
+impl Case {
+    /// A failure behind the line that it is about, where there is one.
+    pub(super) fn told(&self, failure: &Failure) -> String {
+        match failure {
+            Failure { line: 0, text } => text.clone(),
+            Failure { line, text } => format!("{}:{line}: {text}", self.file.display()),
+        }
     }
 }
 
@@ -268,9 +286,8 @@ fn page(tested: &Tested) -> String {
     for case in &tested.cases {
         let (word, tone) = if case.failures.is_empty() { ("ok  ", Tone::Good) } else { ("FAIL", Tone::Bad) };
         text += &format!("{} {}  {}\n", paint(word, tone), case.file.display(), paint(&case.title, Tone::Quiet));
-        for Failure { line, text: why } in &case.failures {
-            let place = if *line > 0 { format!("{}:{line}: ", case.file.display()) } else { String::new() };
-            text += &format!("    {place}{why}\n");
+        for failure in &case.failures {
+            text += &format!("    {}\n", case.told(failure));
         }
     }
     text += &format!("{} passed, {} failed; {} codes were given\n", tested.passed, tested.failed, tested.codes.len());

@@ -19,8 +19,6 @@ use crate::said::{self, Said};
 const WAITING: usize = 32;
 /// Differences that are kept to be looked at.
 const KEPT: usize = 50;
-/// As for the active policy.
-const MEMO_MAX: usize = 4_096;
 
 /// A shadow at work; it ends with this. Cheap to drop, as the last to hold it may be a decision of the active policy.
 pub(super) struct Shadow {
@@ -132,11 +130,7 @@ async fn follow(engine: Engine, slot: PolicySlot, mut waiting: mpsc::Receiver<Of
         own.situation.memo = memos.get(&service).cloned().unwrap_or_default();
         let own = Arc::new(own);
         let decided = slot.decide(own.clone()).await;
-        match &decided.result {
-            Ok(Decision { memo, .. }) if memo.len() <= MEMO_MAX => drop(memos.insert(service, memo.clone())),
-            // As for the active policy: after an error it begins with an empty one.
-            _ => drop(memos.remove(&service)),
-        }
+        memos.insert(service, said::remembered(&decided.result).to_owned());
         let unknown = decided.answers.iter().any(|answer| !is_known(&own, answer));
         let shadow = slot.answered(decided);
         tally.lock().unwrap_or_else(PoisonError::into_inner).count(&own, &active, &shadow, unknown);

@@ -86,6 +86,15 @@ fn limits(fleet: &Fleet, name: &str, slot: &Slot) -> Value {
     }
 }
 
+/// Puts `named` limits in the place of those that the slot has.
+pub(crate) fn replace_limits(name: &str, slot: &mut Slot, named: Value) -> anyhow::Result<()> {
+    let Value::Object(named) = named else { bail!("slot {name}: limits: {named} is no JSON object") };
+    let mut limits = slot.limits.as_object().cloned().unwrap_or_default();
+    limits.extend(named);
+    slot.limits = limits.into();
+    Ok(())
+}
+
 /// What a slot without settings says.
 fn settings(slot: &Slot) -> Value {
     if slot.settings.is_null() { serde_json::json!({}) } else { slot.settings.clone() }

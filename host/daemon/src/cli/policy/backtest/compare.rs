@@ -12,6 +12,8 @@ use crate::said::{self, Said};
 /// One record beside the candidate.
 pub(super) struct Compared {
     pub(super) n: u64,
+    /// Whose decision it holds, and when it was made, by the clock that never jumps.
+    pub(super) of: Option<(String, u64)>,
     /// Decisions that it only counts.
     pub(super) counted: u64,
     pub(super) outcome: Outcome,
@@ -21,12 +23,23 @@ pub(super) struct Compared {
 pub(super) enum Outcome {
     /// It holds no decision.
     NoDecision,
-    /// Its situation is only named, and lies in an earlier record: when it was decided, and what was said.
-    Elsewhere(u64, Box<Decided>),
+    /// Its situation is only named, by this hash, and no earlier record holds it.
+    Elsewhere(String),
     /// Nobody can tell, because of this.
     CannotTell(String),
-    /// Both were told; a difference where there is one.
-    Told(Costs, Option<Box<Difference>>),
+    /// Both were told.
+    Told(Told),
+}
+
+/// A decision of both.
+pub(super) struct Told {
+    pub(super) costs: Costs,
+    /// Whether each of them moves.
+    pub(super) moves: (bool, bool),
+    /// The candidate may have had another memory, had it been asked all along.
+    pub(super) unsure: bool,
+    /// None = it is unchanged.
+    pub(super) difference: Option<Box<Difference>>,
 }
 
 /// Microseconds and units of work of both.
@@ -98,9 +111,13 @@ pub(super) fn unknown(situation: &Situation, then: &[Read], now: &[Answer]) -> O
     unknown.map(|answer| format!("{}({})", answer.capability, answer.arguments.join(", ")))
 }
 
+/// Whether it is a decision to move.
+pub(super) fn moved<Fault>(said: &Result<Decision, Fault>) -> bool {
+    said.as_ref().is_ok_and(|decision| decision.verdict.moves())
+}
+
 /// None = the same verdict, for the same analysis and reasons.
 fn kind(then: &Result<Decision, String>, now: &Result<Decision, String>) -> Option<Kind> {
-    let moved = |said: &Result<Decision, String>| said.as_ref().is_ok_and(|decision| decision.verdict.moves());
     match (then, now) {
         (Err(before), Err(after)) if before == after => None,
         (_, Err(_)) => Some(Kind::Fault),

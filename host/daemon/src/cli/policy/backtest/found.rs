@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::compare::{Compared, Difference, Kind, Outcome};
+use super::compare::{Compared, Difference, Kind, Outcome, Told};
+use super::timing::Timing;
 use crate::cli::replay::{self, Replayed};
 use crate::cli::text::{Tone, facts, paint};
 use crate::journal::Head;
@@ -13,6 +14,10 @@ use crate::journal::Head;
 const SHOWN: usize = 12;
 /// Of a situation that is only named.
 const NOWHERE: &str = "neither its record nor an earlier one holds the situation";
+
+/// Of a decision whose candidate had to begin anew.
+const UNSURE: &str = "the candidate might remember something else here: the journal begins later than its memory would, or nobody can \
+                      tell what it said before";
 
 /// What a candidate would have decided.
 #[derive(Debug, Default, Serialize)]
@@ -40,6 +45,11 @@ pub struct Backtested {
     pub faults: u64,
     /// Nobody can tell, by why.
     pub cannot_tell: BTreeMap<String, u64>,
+    /// Decisions of the candidate that rest on a memory which it might not have had: of a service whose first decision in the journal
+    /// was made with a memo, or after one that nobody can tell.
+    pub unsure_memory: u64,
+    /// How much sooner or later it moves.
+    pub time_to_verdict: Timing,
     /// What the decisions took then of which both can be told.
     pub then: Cost,
     /// What the candidate's took of the same.
@@ -48,6 +58,8 @@ pub struct Backtested {
     pub differences: Vec<Difference>,
     /// What came of asking those that decided then.
     pub verified: Option<Replayed>,
+    /// Whether each of them said the same to the last byte; none = they were not asked.
+    pub proven: Option<bool>,
 }
 
 /// What decisions cost.
@@ -65,19 +77,33 @@ pub struct Cost {
 }
 
 impl Backtested {
+    /// Adds what came of asking those that decided then.
+    pub(super) fn verify(&mut self, replayed: Replayed) {
+        self.proven = Some(replayed.is_proven());
+        self.verified = Some(replayed);
+    }
+
+    /// Whether nothing speaks against it: what was to be proven is, and the record follows its own rules.
+    pub(super) fn stands(&self) -> bool {
+        let follows = self.verified.as_ref().is_none_or(|replayed| replayed.problems.is_empty());
+        follows && self.proven != Some(false)
+    }
+
     pub(super) fn sum(all: Vec<Compared>) -> Self {
         let mut found = Backtested::default();
         let (mut then, mut now) = (Vec::new(), Vec::new());
-        for Compared { counted, outcome, .. } in all {
+        for Compared { of, counted, outcome, .. } in all {
+            found.time(of.as_ref(), &outcome);
             found.counted_only += counted;
             found.decisions += u64::from(!matches!(outcome, Outcome::NoDecision));
             match outcome {
                 Outcome::NoDecision => {}
                 Outcome::Elsewhere(..) => *found.cannot_tell.entry(NOWHERE.to_owned()).or_default() += 1,
                 Outcome::CannotTell(why) => *found.cannot_tell.entry(why).or_default() += 1,
-                Outcome::Told(costs, difference) => {
+                Outcome::Told(Told { costs, unsure, difference, .. }) => {
                     then.push(costs.then);
                     now.push(costs.now);
+                    found.unsure_memory += u64::from(unsure);
                     *found.count(difference.as_ref().map(|difference| difference.kind)) += 1;
                     found.differences.extend(difference.map(|difference| *difference));
                 }
@@ -85,6 +111,14 @@ impl Backtested {
         }
         (found.then, found.now) = (Cost::of(&then), Cost::of(&now));
         found
+    }
+
+    fn time(&mut self, of: Option<&(String, u64)>, outcome: &Outcome) {
+        match (of, outcome) {
+            (Some((service, at)), Outcome::Told(told)) => self.time_to_verdict.note(service, *at, told.moves),
+            (Some((service, _)), _) => self.time_to_verdict.end(service),
+            (None, _) => {}
+        }
     }
 
     fn count(&mut self, kind: Option<Kind>) -> &mut u64 {
@@ -131,6 +165,7 @@ pub(super) fn page(found: &Backtested) -> String {
         ("moves added", found.moves_added.to_string()),
         ("moves removed", found.moves_removed.to_string()),
         ("moves changed", found.moves_changed.to_string()),
+        ("time to verdict", found.time_to_verdict.line()),
         ("faults", found.faults.to_string()),
         ("cannot tell", found.cannot_tell.values().sum::<u64>().to_string()),
         ("then", cost(&found.then)),
@@ -139,6 +174,9 @@ pub(super) fn page(found: &Backtested) -> String {
     text.push('\n');
     if let Some(torn) = &found.torn {
         text += &paint(format!("left out: an unfinished write, {torn}\n"), Tone::Warning);
+    }
+    if found.unsure_memory > 0 {
+        text += &paint(format!("{} × {UNSURE}\n", found.unsure_memory), Tone::Warning);
     }
     for (why, count) in found.cannot_tell.iter().take(SHOWN) {
         text += &paint(format!("{count} × cannot tell: {why}\n"), Tone::Warning);
@@ -153,7 +191,7 @@ pub(super) fn page(found: &Backtested) -> String {
         text += &format!("and {} more; --json has all\n", found.differences.len() - SHOWN);
     }
     match &found.verified {
-        Some(replayed) => text + &replay::page(replayed),
+        Some(replayed) => text + &replay::page(replayed) + &replay::proof(replayed),
         None => text,
     }
 }
