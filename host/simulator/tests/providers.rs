@@ -139,6 +139,16 @@ fn probes_that_crash_or_are_slow_move_nothing() {
 }
 
 #[test]
+fn a_quarantine_that_outlasts_its_cause_is_noticed_to_be_over_however_quiet_it_is() {
+    let ended = play(vec![(MINUTE, 100 * SECOND, crashes("probe/tcp"))], 20 * MINUTE);
+    let (began, _) = lines(&ended, "probe/tcp at agent east is quarantined for 40 s").last().expect("the fourth");
+    let healthy = lines(&ended, "shop: policy says hold [healthy]").find(|(at, _)| *at > began);
+    let (_, line) = healthy.unwrap_or_else(|| panic!("blind for ever:\n{}", ended.timeline.join("\n")));
+    // The three before it last 35 s together.
+    assert!(line.starts_with("02:1"), "{line}");
+}
+
+#[test]
 fn a_database_provider_that_crashes_or_is_slow_moves_nothing() {
     let slot = "replication/postgres";
     let ended = play(vec![(MINUTE, 6 * MINUTE, crashes(slot))], 20 * MINUTE);
