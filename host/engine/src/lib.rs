@@ -35,6 +35,7 @@ pub use policy::{PolicyRevision, PolicyWorker};
 pub use provider::{
     host::{CommandRun, CommandRunner, Nothing, Outside, SecretSource},
     pool::ProviderHealth,
+    supervision,
 };
 pub use question::{Answer, Decided, PolicyFault, Question};
 pub use refusal::Refusal;

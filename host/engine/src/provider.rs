@@ -5,6 +5,7 @@
 pub(crate) mod host;
 mod lookup;
 pub(crate) mod pool;
+pub mod supervision;
 mod tls;
 
 use crate::{

@@ -2,9 +2,11 @@
 //!
 //! Says what is broken, not what follows from it: that is the world's.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use tidegate_kernel::fleet::Fleet;
 
 /// The place outside of every site: clients, name servers and control targets are there.
 pub const INTERNET: &str = "internet";
@@ -59,6 +61,10 @@ pub enum Fault {
     NamesForgetful,
     /// Somebody else changes where a service's name leads.
     NamesChanged(At),
+    /// The provider in that slot crashes at every call, at the host and at every agent: nothing is done.
+    ProviderCrashes(String),
+    /// The provider in that slot does what it is told, and answers only when its call has been cut off.
+    ProviderSlow(String),
     /// The host is dead.
     HostDown,
     /// The host's wall clock jumps by so many milliseconds.
@@ -146,10 +152,25 @@ pub struct Lagging {
     pub by: u64,
 }
 
+/// The slots whose providers may crash or be slow: those for names, databases and probes that a fleet uses.
+pub(crate) fn slots(fleet: &Fleet) -> BTreeSet<&str> {
+    let names = fleet.services.iter().filter_map(|service| service.route.as_ref()).map(|route| route.slot.as_str());
+    let databases = fleet.clusters.iter().map(|cluster| cluster.slot.as_str());
+    let probes = fleet.services.iter().map(|service| service.probe.slot.as_str());
+    names.chain(databases).chain(probes).collect()
+}
+
 impl Fault {
-    /// Whether it makes no two looks alike: then no time is skipped.
-    pub fn is_random(&self) -> bool {
-        matches!(self, Fault::Loss(_) | Fault::ServiceFlaky(_) | Fault::AgentSlow(_))
+    /// Whether a look may find something else than the one before, though nothing else has changed: then no time is skipped.
+    pub fn is_unsteady(&self) -> bool {
+        matches!(
+            self,
+            Fault::Loss(_)
+                | Fault::ServiceFlaky(_)
+                | Fault::AgentSlow(_)
+                | Fault::ProviderCrashes(_)
+                | Fault::ProviderSlow(_)
+        )
     }
 
     /// Whether it is over as soon as it has happened.
@@ -199,6 +220,8 @@ impl fmt::Display for Fault {
             Fault::NamesChanged(At { service, site }) => {
                 write!(f, "somebody else leads the name of {service} to {site}")
             }
+            Fault::ProviderCrashes(slot) => write!(f, "the provider in {slot} crashes at every call"),
+            Fault::ProviderSlow(slot) => write!(f, "the provider in {slot} does what it is told, and answers too late"),
             Fault::HostDown => f.write_str("the host dies"),
             Fault::ClockJumps(by) => write!(f, "the host's wall clock jumps by {by} ms"),
         }

@@ -1,7 +1,8 @@
 //! Virtual time and a simulated world around the kernel, the guard, the runbooks and the compiled policies of production.
 //!
-//! The same seed gives the same bytes. Only transport and time are replaced: sensing, deciding, guarding and acting are
-//! production's own, and a simulated host writes the records that a real one would. Knows no file, no socket and no clock.
+//! The same seed gives the same bytes. Only transport and time are replaced: sensing, deciding, guarding, acting and the supervision
+//! of providers are production's own, and a simulated host writes the records that a real one would. Knows no file, no socket and
+//! no clock.
 
 // In the order in which to read them.
 pub mod chance;

@@ -19,7 +19,7 @@ use crate::checkers::{Checker, Hit, Mutant};
 use crate::decide::Decider;
 use crate::fault::Fault;
 use crate::timeline;
-use crate::world::World;
+use crate::world::{Caller, Quarantined, World};
 
 pub use score::{Ended, ServiceEnd};
 
@@ -27,11 +27,12 @@ pub use score::{Ended, ServiceEnd};
 const START: u64 = 1_767_614_400_000;
 /// A vantage point has last heard the host so long ago when it begins to look.
 const HEARTBEAT: Millis = 250;
-/// A policy takes so long, a channel, and a cluster of which every node answers, or one does not.
+/// A policy takes so long, a channel, and whoever is asked whether all is ready, or tells agents something.
 const DECIDING: Millis = 1;
 const SENDING: Millis = 5;
-const SAMPLING: Millis = 20;
-const SAMPLING_SILENT: Millis = 800;
+const ASKING: Millis = 20;
+/// How often a host looks after its providers, as the daemon has it.
+const FAULTS_EVERY: Millis = 1_000;
 /// A host that has died is started again after this long.
 const RESTART: Millis = 3_000;
 
@@ -182,6 +183,7 @@ impl<'a> Simulation<'a> {
                 self.happen(due);
             }
             self.tick();
+            self.tell_quarantines();
             self.pass_quiet_time();
         }
         self.world.advance(self.script.length);
@@ -301,6 +303,7 @@ impl<'a> Simulation<'a> {
             Ok(kernel) => self.kernel = kernel,
             Err(error) => return self.world.hits.add(Checker::Unrecoverable, self.world.now, error.to_string()),
         }
+        self.world.providers.start_anew(Caller::Host);
         self.start();
     }
 
@@ -364,23 +367,19 @@ impl<'a> Simulation<'a> {
             }
             Effect::ReadRoute { service } => {
                 let Some(route) = &self.fleet.services[service.at()].route else { return };
-                let (result, took) = self.world.read_route(&route.name);
+                let (result, took) = self.world.read_route(&route.slot, &route.name);
                 self.deliver(took, Event::RouteRead { service, result });
             }
             Effect::CheckReady { service } => {
-                let missing = self.world.missing();
-                let blocker = |why: String| tidegate_kernel::contract::Reason::new("route-not-ready", why);
-                self.deliver(
-                    SAMPLING,
-                    Event::ReadyChecked { service, blockers: missing.map(blocker).into_iter().collect() },
-                );
+                let (blockers, later) = self.world.missing(service.at());
+                self.deliver(ASKING + later, Event::ReadyChecked { service, blockers });
             }
             Effect::Probe { service, site } => self.probe(service, site),
             Effect::Sample { cluster } => drop(self.sample(cluster.at())),
             Effect::Lead { cluster, primary, epoch } => self.world.lead(cluster.at(), primary.as_deref(), epoch),
             Effect::EndLease { run, cluster, epoch } => {
                 let ends = self.world.end_lease(cluster.at(), epoch);
-                self.deliver(SAMPLING, Event::LeaseEnds { run, ends });
+                self.deliver(ASKING, Event::LeaseEnds { run, ends });
             }
             Effect::Notify { key, channel, .. } => {
                 self.deliver(SENDING, Event::Sent { key, channel, result: Ok::<(), Failure>(()) });
@@ -471,15 +470,21 @@ impl<'a> Simulation<'a> {
     /// One look; one that is answered is told at once, one that is not when its time is over.
     fn look(&mut self, vantage: usize, service: usize, place: usize) -> Outcome {
         let site = self.fleet.services[service].places[place].site;
-        let (outcome, took) = self.world.look(vantage, service, site.at(), &mut self.chance);
+        let (found, took) = self.world.look(vantage, service, site.at(), &mut self.chance);
+        // A probe that fails has seen nothing, as the daemon's prober has it.
+        let (outcome, latency, detail) = match found {
+            Ok(Outcome::TimedOut) => (Outcome::TimedOut, None, String::new()),
+            Ok(outcome) => (outcome, Some(took), String::new()),
+            Err(failure) => (Outcome::Error, None, failure.to_string()),
+        };
         let look = Look {
             vantage: VantageId(vantage as u16),
             service: ServiceId(service as u32),
             site,
             outcome,
-            latency: (outcome != Outcome::TimedOut).then_some(took),
+            latency,
             not_before: self.world.now.saturating_sub(HEARTBEAT),
-            detail: String::new(),
+            detail,
         };
         if took < HEARTBEAT {
             self.give(Event::Look(look));
@@ -523,12 +528,22 @@ impl<'a> Simulation<'a> {
 
     /// A cluster is looked at; returns how long that takes.
     fn sample(&mut self, cluster: usize) -> Millis {
-        let seen = self.world.seen(cluster);
-        let all = seen.nodes.iter().all(|node| node.writable.is_some());
-        let took = if all { SAMPLING } else { SAMPLING_SILENT };
         let begun = self.world.now;
-        self.deliver(took, Event::Sampled { cluster: ClusterId(cluster as u16), begun, result: Ok(seen) });
+        let (result, took) = self.world.sample(cluster);
+        self.deliver(took, Event::Sampled { cluster: ClusterId(cluster as u16), begun, result });
         took
+    }
+
+    /// A host finds out when one of its own providers is quarantined; of an agent's it sees only that its looks show nothing.
+    fn tell_quarantines(&mut self) {
+        for Quarantined { agent, slot, quarantine } in self.world.providers.take_quarantined() {
+            let place = agent.map_or("the host".to_owned(), |at| format!("agent {}", self.fleet.vantages[at].name));
+            let seconds = quarantine.lasts.as_secs();
+            self.say(&format!("{slot} at {place} is quarantined for {seconds} s: {}", quarantine.reason));
+            if agent.is_none() {
+                self.deliver(FAULTS_EVERY, Event::PluginFault { slot, text: quarantine.reason });
+            }
+        }
     }
 
     fn say(&mut self, text: &str) {

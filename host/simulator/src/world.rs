@@ -6,10 +6,12 @@ mod clients;
 mod conditions;
 mod database;
 mod names;
+mod providers;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use tidegate_kernel::contract::{Call, Cluster, Done, Endpoint, Failure, Millis, Outcome, Route};
+use tidegate_kernel::contract::{Call, Cluster, Done, Endpoint, Failure, Millis, Outcome, Reason, Route};
 use tidegate_kernel::event::{Action, StepOutcome};
 use tidegate_kernel::fleet::{Fleet, Service};
 
@@ -23,6 +25,8 @@ use conditions::{Health, place};
 pub(crate) use database::ROW;
 use database::{Database, LEASE, LEASE_END};
 use names::{Names, RESOLVERS};
+use providers::{Ask, Providers, Trouble};
+pub(crate) use providers::{Caller, Quarantined};
 
 /// A look that is answered takes about this long.
 const ANSWER: Millis = 3;
@@ -31,16 +35,20 @@ const CALL: Millis = 30;
 const COMMAND: Millis = 150;
 /// A write to the name servers with its read-back.
 const WRITE: Millis = 40;
+/// A look at a cluster of which every node answers, or one does not.
+const SAMPLING: Millis = 20;
+const SAMPLING_SILENT: Millis = 800;
 
 /// Everything that is so, whoever knows it.
 #[derive(Debug)]
 pub(crate) struct World {
-    fleet: Fleet,
+    fleet: Arc<Fleet>,
     pub(crate) now: Millis,
     broken: Vec<(usize, Fault)>,
     pub(crate) conditions: Conditions,
     databases: Vec<Database>,
     pub(crate) names: Names,
+    pub(crate) providers: Providers,
     pub(crate) clients: Vec<Clients>,
     /// By cluster: the newest epoch that each agent was told, and how far the host lets the lease be renewed.
     told: Vec<Vec<u64>>,
@@ -73,6 +81,7 @@ impl World {
             conditions: Conditions::of(fleet, [].into_iter()),
             databases: fleet.clusters.iter().enumerate().map(database).collect(),
             names: Names::new(fleet, 0),
+            providers: Providers::new(fleet),
             clients: vec![Clients::default(); fleet.services.len()],
             told: vec![vec![0; fleet.vantages.len()]; fleet.clusters.len()],
             epochs: vec![0; fleet.clusters.len()],
@@ -82,7 +91,7 @@ impl World {
             caches_change: None,
             hits: Hits::default(),
             mutants: Vec::new(),
-            fleet: fleet.clone(),
+            fleet: Arc::new(fleet.clone()),
         };
         world.mutants = mutants;
         world.serve();
@@ -147,8 +156,22 @@ impl World {
         for (at, database) in self.databases.iter_mut().enumerate() {
             database.changed(at, &before, &self.conditions, self.now);
         }
+        for (at, vantage) in self.fleet.vantages.iter().enumerate().filter(|(_, vantage)| vantage.token.is_some()) {
+            if self.conditions.agents[at].down || self.conditions.down[vantage.site.at()] {
+                self.providers.start_anew(Caller::Vantage(at));
+            }
+        }
         self.changed = self.now;
         self.serve();
+    }
+
+    /// Whether a look may find something else than the one before, though nothing else has changed.
+    pub(crate) fn is_unsteady(&self) -> bool {
+        let unsettled = |caller| self.providers.is_unsettled(caller, self.now);
+        let looks = |at: usize| unsettled(Caller::Vantage(at)) && self.heard(at).is_some();
+        self.conditions.unsteady
+            || unsettled(Caller::Host) && self.host_runs()
+            || (0..self.fleet.vantages.len()).any(looks)
     }
 
     /// Whether the host is alive and stands where something can reach it.
@@ -170,14 +193,22 @@ impl World {
         Some(!trouble.blind && self.conditions.reach(site, self.conditions.internet()))
     }
 
-    /// What one look finds, and after how long.
+    /// What one look finds, and after how long; or how the probe failed.
     pub(crate) fn look(
         &mut self,
         vantage: usize,
         service: usize,
         site: usize,
         chance: &mut Chance,
-    ) -> (Outcome, Millis) {
+    ) -> (Result<Outcome, Failure>, Millis) {
+        let fleet = self.fleet.clone();
+        let probe = &fleet.services[service].probe;
+        let ask = Ask::look("probe.check", &fleet.sites[site].name, Some(probe.timeout));
+        self.through(Caller::Vantage(vantage), &probe.slot, ask, |world| world.sight(vantage, service, site, chance))
+    }
+
+    /// What there is to see.
+    fn sight(&mut self, vantage: usize, service: usize, site: usize, chance: &mut Chance) -> (Outcome, Millis) {
         self.looks += 1;
         let declared = &self.fleet.services[service];
         let timeout = declared.probe.timeout;
@@ -241,22 +272,33 @@ impl World {
         let reached =
             self.conditions.reach(self.host(), site) && self.conditions.reach(self.conditions.internet(), site);
         let works = matches!(self.conditions.health(service, site), Health::Works);
-        let up = !self.conditions.absent(site) && reached && works && self.names_answer().is_ok();
+        let route = self.fleet.services[service].route.as_ref();
+        let led = self.names_answer().is_ok() && route.is_none_or(|route| self.asks(Caller::Host, &route.slot));
+        let up = !self.conditions.absent(site) && reached && works && led;
         match self.fleet.services[service].cluster {
             None => up,
             Some(id) => {
                 let node = self.databases[id.at()].servers.iter().position(|server| server.site == site);
-                up && node.is_some_and(|node| self.node_answers(id.at(), node).is_ok())
+                let moved = self.asks(Caller::Host, &self.fleet.clusters[id.at()].slot);
+                up && moved && node.is_some_and(|node| self.node_answers(id.at(), node).is_ok())
             }
         }
     }
 
-    /// Whether more than half of the failure domains look and are sound.
-    pub(crate) fn is_seen(&self, fleet: &Fleet) -> bool {
+    /// Whether more than half of the failure domains look at a service and are sound.
+    pub(crate) fn is_seen(&self, service: usize) -> bool {
+        let fleet = &self.fleet;
+        let probe = &fleet.services[service].probe.slot;
         let domain = |at: usize| fleet.vantages[at].failure_domain.as_str();
         let all: BTreeSet<&str> = (0..fleet.vantages.len()).map(domain).collect();
-        let sound = (0..fleet.vantages.len()).filter(|at| self.heard(*at) == Some(true)).map(domain);
+        let looks = |at: &usize| self.heard(*at) == Some(true) && self.asks(Caller::Vantage(*at), probe);
+        let sound = (0..fleet.vantages.len()).filter(looks).map(domain);
         sound.collect::<BTreeSet<&str>>().len() * 2 > all.len()
+    }
+
+    /// Whether the provider in a slot would answer.
+    fn asks(&self, caller: Caller, slot: &str) -> bool {
+        self.conditions.provider(slot) == Trouble::Nothing && self.providers.admits(caller, slot, self.now)
     }
 
     /// Which part of each service's clients is served from now on.
@@ -294,39 +336,67 @@ impl World {
     }
 
     /// Where a name leads, as the servers say, and after how long.
-    pub(crate) fn read_route(&self, name: &str) -> (Result<Route, Failure>, Millis) {
-        match self.names_answer() {
-            Ok(took) => (self.names.read(name, self.now).ok_or_else(|| Failure::NotFound(name.to_owned())), took),
+    pub(crate) fn read_route(&mut self, slot: &str, name: &str) -> (Result<Route, Failure>, Millis) {
+        let ask = Ask::look("dns.resolve", "", None);
+        let (read, took) = self.through(Caller::Host, slot, ask, |world| match world.names_answer() {
+            Ok(took) => (world.names.read(name, world.now).ok_or_else(|| Failure::NotFound(name.to_owned())), took),
             Err((why, took)) => (Err(Failure::Rejected(why)), took),
-        }
+        });
+        (read.and_then(|read| read), took)
     }
 
-    /// What a move would need and does not find.
-    pub(crate) fn missing(&self) -> Option<String> {
-        self.names_answer().err().map(|(why, _)| why)
+    /// What a move of a service would need and does not find, and how much later than usual that is known.
+    pub(crate) fn missing(&mut self, service: usize) -> (Vec<Reason>, Millis) {
+        let fleet = self.fleet.clone();
+        let service = &fleet.services[service];
+        let names = self.names_answer().err().map(|(why, _)| Reason::new("route-not-ready", why));
+        let fault = self.providers.fault(&service.probe.slot);
+        let fault = fault.map(|why| Reason::new("plugin-fault", format!("{}: {why}", service.probe.slot)));
+        let mut missing: Vec<Reason> = names.into_iter().chain(fault).collect();
+        let mut later = 0;
+        let route = service.route.as_ref().map(|route| ("route-not-ready", &route.slot, &route.name));
+        let cluster = service.cluster.map(|id| &fleet.clusters[id.at()]);
+        let cluster = cluster.map(|cluster| ("cluster-not-ready", &cluster.slot, &cluster.name));
+        for (code, slot, name) in route.into_iter().chain(cluster) {
+            let (ready, took) = self.through(Caller::Host, slot, Ask::look("provider.ready", "", None), |_| ((), 0));
+            later += took;
+            missing.extend(ready.err().map(|why| Reason::new(code, format!("{name} through {slot}: {why}"))));
+        }
+        (missing, later)
     }
 
     /// Carries out a step, as a provider would; its outcome, and when that is known.
     pub(crate) fn perform(&mut self, action: &Action, call: &Call) -> (StepOutcome, Millis) {
         let (outcome, took) = match action {
-            Action::PointRoute { route, .. } => self.point(route, call),
-            Action::CheckReady { .. } => match self.names_answer() {
-                Ok(took) => (done(String::new()), took),
-                Err((why, took)) => (rejected(why), took),
-            },
+            Action::PointRoute { slot, route } => {
+                let ask = Ask::change("dns-control.apply", "", call.timeout);
+                let (outcome, took) = self.through(Caller::Host, slot, ask, |world| world.point(route, call));
+                (outcome.unwrap_or_else(failed), took)
+            }
+            Action::CheckReady { service, .. } => self.check_ready(service),
             Action::RunCommand { site, .. } => match self.agent_answers(place(&self.fleet, site)) {
-                Ok(()) => (done(String::new()), COMMAND),
-                Err(why) => (rejected(why), CALL),
+                Ok(()) => in_time(done(String::new()), COMMAND, call),
+                Err(why) => in_time(rejected(why), CALL, call),
             },
-            Action::PerformAction { .. } | Action::UndoAction { .. } => (done(String::new()), CALL),
-            data => self.perform_on_data(data),
+            Action::PerformAction { .. } | Action::UndoAction { .. } => in_time(done(String::new()), CALL, call),
+            data => self.perform_on_data(data, call),
         };
         self.changed = self.now;
         self.serve();
-        if took >= call.timeout {
-            return (StepOutcome::Unknown("no answer in time".to_owned()), call.timeout);
-        }
         (outcome, took)
+    }
+
+    fn check_ready(&mut self, service: &str) -> (StepOutcome, Millis) {
+        let Some(at) = self.fleet.services.iter().position(|declared| declared.name == service) else {
+            return (StepOutcome::Failed(Failure::NotFound(format!("service {service}"))), CALL);
+        };
+        let (missing, later) = self.missing(at);
+        let (Ok(took) | Err((_, took))) = self.names_answer();
+        if missing.is_empty() {
+            return (done(String::new()), took + later);
+        }
+        let missing: Vec<String> = missing.into_iter().map(|reason| reason.text).collect();
+        (rejected(missing.join("; ")), took + later)
     }
 
     fn point(&mut self, route: &Route, call: &Call) -> (StepOutcome, Millis) {
@@ -389,14 +459,26 @@ impl World {
         Err(format!("node {} is not reached", server.name))
     }
 
-    fn perform_on_data(&mut self, action: &Action) -> (StepOutcome, Millis) {
-        let known = action.cluster().and_then(|name| self.databases.iter().position(|database| database.name == name));
+    fn perform_on_data(&mut self, action: &Action, call: &Call) -> (StepOutcome, Millis) {
+        let fleet = self.fleet.clone();
+        let known = action.cluster().and_then(|name| fleet.clusters.iter().position(|cluster| cluster.name == name));
         let Some(of) = known else {
             return (StepOutcome::Failed(Failure::NotFound("no such cluster".to_owned())), CALL);
         };
-        let outcome = self.on_data(of, action);
+        if matches!(action, Action::CatchUp { node, source, .. } if node == source) {
+            // It is the most advanced: nobody is asked.
+            return (done(String::new()), CALL);
+        }
+        let key = format!("{}/control", fleet.clusters[of].name);
+        let ask = match action {
+            Action::ReadPositions { cluster } => Ask::look(asked(action), cluster, None),
+            _ => Ask::change(asked(action), &key, call.timeout),
+        };
         let took = if matches!(action, Action::Fence { .. } | Action::Rejoin { .. }) { COMMAND } else { CALL };
-        (outcome.unwrap_or_else(rejected), took)
+        let (outcome, took) = self.through(Caller::Host, &fleet.clusters[of].slot, ask, |world| {
+            (world.on_data(of, action).unwrap_or_else(rejected), took)
+        });
+        (outcome.unwrap_or_else(failed), took)
     }
 
     fn on_data(&mut self, of: usize, action: &Action) -> Result<StepOutcome, String> {
@@ -428,14 +510,12 @@ impl World {
             Action::ReadPositions { .. } => Ok(done(as_json(&self.seen(of)))),
             Action::CatchUp { node: name, source, .. } => {
                 let (at, from) = (node(name)?, node(source)?);
-                if at != from {
-                    self.node_answers(of, at)?;
-                    // A server that was stopped has its log all the same, if its machine can be reached.
-                    let (log, timeline) = (database.servers[from].log, database.servers[from].timeline);
-                    let server = &mut self.databases[of].servers[at];
-                    if timeline == server.timeline {
-                        server.log = server.log.max(log);
-                    }
+                self.node_answers(of, at)?;
+                // A server that was stopped has its log all the same, if its machine can be reached.
+                let (log, timeline) = (database.servers[from].log, database.servers[from].timeline);
+                let server = &mut self.databases[of].servers[at];
+                if timeline == server.timeline {
+                    server.log = server.log.max(log);
                 }
                 Ok(done(String::new()))
             }
@@ -487,6 +567,17 @@ impl World {
             let text = format!("{node} of {cluster} is promoted, and {} could still acknowledge", others.join(", "));
             self.hits.add(Checker::UnprovenPromotion, self.now, text);
         }
+    }
+
+    /// A look at a cluster: what its provider says, or how that failed, and after how long.
+    pub(crate) fn sample(&mut self, of: usize) -> (Result<Cluster, Failure>, Millis) {
+        let fleet = self.fleet.clone();
+        let cluster = &fleet.clusters[of];
+        self.through(Caller::Host, &cluster.slot, Ask::look("replication.topology", &cluster.name, None), |world| {
+            let seen = world.seen(of);
+            let all = seen.nodes.iter().all(|node| node.writable.is_some());
+            (seen, if all { SAMPLING } else { SAMPLING_SILENT })
+        })
     }
 
     /// What the provider says of a cluster now.
@@ -630,6 +721,37 @@ fn done(receipt: String) -> StepOutcome {
 
 fn rejected(why: String) -> StepOutcome {
     StepOutcome::Failed(Failure::Rejected(why))
+}
+
+/// Only one kind of failure leaves open what happened.
+fn failed(failure: Failure) -> StepOutcome {
+    match failure {
+        Failure::UnknownOutcome(why) => StepOutcome::Unknown(why),
+        failure => StepOutcome::Failed(failure),
+    }
+}
+
+/// What is not asked of a provider under supervision ends at its timeout all the same.
+fn in_time(outcome: StepOutcome, took: Millis, call: &Call) -> (StepOutcome, Millis) {
+    if took >= call.timeout {
+        return (StepOutcome::Unknown("no answer in time".to_owned()), call.timeout);
+    }
+    (outcome, took)
+}
+
+/// What a database's provider is asked, by the engine's names.
+fn asked(action: &Action) -> &'static str {
+    match action {
+        Action::Fence { .. } => "replication-control.fence",
+        Action::Unfence { .. } => "replication-control.unfence",
+        Action::Detach { .. } => "replication-control.detach",
+        Action::CatchUp { .. } => "replication-control.catch-up",
+        Action::Promote { .. } => "replication-control.promote",
+        Action::Rejoin { .. } => "replication-control.rejoin",
+        Action::SetSynchronous { .. } => "replication-control.set-synchronous",
+        Action::VerifyData { .. } => "replication-control.verify",
+        _ => "replication.topology",
+    }
 }
 
 fn as_json(value: &impl serde::Serialize) -> String {

@@ -24,6 +24,11 @@ fn a_wrong_scenario_is_refused_with_its_line_and_what_is_known_instead() {
         (event("{ agent-down = \"south\" }"), "the fleet has no agent `south`", "east, west, north"),
         (event("{ node-down = { cluster = \"orders\", node = \"moon\" } }"), "no node `moon`", "east, west, north"),
         (
+            event("{ provider-slow = \"dns/primry\" }"),
+            "`dns/primry` (did you mean `dns/primary`?",
+            "probe/tcp, replication",
+        ),
+        (
             "[[event]]\nat = \"11m\"\nbreak = \"host-down\"\n".to_owned(),
             "night.toml:5:6: \"11m\" is after the end",
             "10m",

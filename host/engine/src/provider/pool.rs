@@ -4,12 +4,15 @@
 //!   a guest that computes yield, so that the deadline can be noticed, and traps it when it only computes.
 //! * A bulkhead bounds the calls for one key, so that one black hole leaves instances for everybody else.
 //! * After a trap or a call cut short the instance is given up. Too many traps within a minute put the whole revision
-//!   in quarantine, for longer each time, with the reason; timeouts do not: a target that is silent is not a plugin
-//!   that is broken.
+//!   in quarantine ([`Supervision`] has the rule), with the reason; timeouts do not: a target that is silent is not a
+//!   plugin that is broken.
 //!
 //! Does not know which call it is.
 
-use super::{Answered, Live, ProviderRevision, stopped};
+use super::{
+    Answered, Live, ProviderRevision, stopped,
+    supervision::{self, Supervision},
+};
 use crate::{metrics::Counters, policy::panic_text, provider::settings_refused};
 use serde::Serialize;
 use std::{
@@ -17,7 +20,10 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
     time::{Duration, Instant},
 };
@@ -27,10 +33,6 @@ use tokio::{
     time::timeout,
 };
 
-/// Traps are counted over so long.
-const WINDOW: Duration = Duration::from_secs(60);
-const QUARANTINE_FIRST: Duration = Duration::from_secs(5);
-const QUARANTINE_MOST: Duration = Duration::from_secs(300);
 /// An instance that nobody has needed for so long is let go.
 const IDLE: Duration = Duration::from_secs(60);
 /// A call that ends at its deadline needs a moment to let go.
@@ -75,28 +77,17 @@ pub(crate) struct Pool {
     bulkheads: Mutex<HashMap<String, Arc<Semaphore>>>,
     idle: Mutex<VecDeque<Idle>>,
     supervision: Mutex<Supervision>,
+    /// What supervision counts from.
+    started: Instant,
+    timeouts: AtomicU64,
+    /// By then every call that was begun has ended.
+    last_deadline: Mutex<Option<Instant>>,
     closed: watch::Sender<bool>,
 }
 
 struct Idle {
     live: Counted,
     since: Instant,
-}
-
-#[derive(Default)]
-struct Supervision {
-    traps: VecDeque<Instant>,
-    timeouts: u64,
-    quarantine: Option<Quarantine>,
-    /// How often in a row it was quarantined.
-    strikes: u32,
-    /// By then every call that was begun has ended.
-    last_deadline: Option<Instant>,
-}
-
-struct Quarantine {
-    until: Instant,
-    reason: String,
 }
 
 /// An instance that is counted for as long as it lives.
@@ -123,11 +114,14 @@ impl Pool {
     pub(crate) fn new(revision: ProviderRevision, counters: Arc<Counters>) -> Self {
         Pool {
             permits: Arc::new(Semaphore::new(revision.limits.pool as usize)),
+            supervision: Mutex::new(Supervision::new(&revision.limits)),
             revision,
             counters,
             bulkheads: Mutex::default(),
             idle: Mutex::default(),
-            supervision: Mutex::default(),
+            started: Instant::now(),
+            timeouts: AtomicU64::new(0),
+            last_deadline: Mutex::default(),
             closed: watch::Sender::new(false),
         }
     }
@@ -138,7 +132,7 @@ impl Pool {
         call: Call<'_>,
         ask: impl for<'a> FnOnce(&'a mut Live) -> Answered<'a, R> + Send,
     ) -> Result<R, Failure> {
-        self.quarantined()?;
+        lock(&self.supervision).admit(&self.revision.slot, self.started.elapsed())?;
         self.counters.provider_calls.add();
         let until = self.until(call);
         let _held = self.permits(call, until).await?;
@@ -156,12 +150,12 @@ impl Pool {
             Ok(Err(error)) => {
                 let why = stopped(&error, Some(live.live.store.data_mut()));
                 self.trapped(call, &why);
-                Err(Failure::UnknownOutcome(format!("{} was cut short: {why}", call.name)))
+                Err(supervision::cut_short(call.name, &why))
             }
             Err(panic) => {
                 self.counters.host_panics.add();
                 self.trapped(call, &panic);
-                Err(Failure::UnknownOutcome(format!("{} was cut short: {panic}", call.name)))
+                Err(supervision::cut_short(call.name, &panic))
             }
         }
         .and_then(|answered| answered)
@@ -169,7 +163,7 @@ impl Pool {
 
     /// Waits until no call is under way, which each call's own deadline bounds; what is left then is cut off.
     pub(crate) async fn drain(&self) {
-        let last = lock(&self.supervision).last_deadline;
+        let last = *lock(&self.last_deadline);
         let patience = last.map_or(Duration::ZERO, |last| last.saturating_duration_since(Instant::now())) + DRAIN_GRACE;
         let all = self.permits.acquire_many(self.revision.limits.pool);
         if timeout(patience, all).await.is_err() {
@@ -184,42 +178,23 @@ impl Pool {
         let idle = lock(&self.idle).len() as u64;
         let busy = u64::from(self.revision.limits.pool) - self.permits.available_permits() as u64;
         let mut supervision = lock(&self.supervision);
-        supervision.forget(Instant::now());
         ProviderHealth {
             revision: self.revision.number,
             instances: idle + busy,
             busy,
-            recent_traps: supervision.traps.len() as u64,
-            timeouts: supervision.timeouts,
+            recent_traps: supervision.recent_crashes(self.started.elapsed()) as u64,
+            timeouts: self.timeouts.load(Ordering::Relaxed),
             refused: self.revision.gate.refused(),
-            quarantined: supervision.quarantine.as_ref().map(|quarantine| quarantine.reason.clone()),
+            quarantined: supervision.quarantine().map(|quarantine| quarantine.reason.clone()),
         }
     }
 
     fn until(&self, call: Call<'_>) -> Instant {
         let now = Instant::now();
         let until = now.checked_add(call.deadline).unwrap_or(now + FOREVER);
-        let last = &mut lock(&self.supervision).last_deadline;
+        let mut last = lock(&self.last_deadline);
         *last = (*last).max(Some(until));
         until
-    }
-
-    fn quarantined(&self) -> Result<(), Failure> {
-        let now = Instant::now();
-        let mut supervision = lock(&self.supervision);
-        match &supervision.quarantine {
-            Some(quarantine) if now < quarantine.until => Err(Failure::Rejected(format!(
-                "the provider in slot {} is quarantined for {} s more: {}; nothing was done",
-                self.revision.slot,
-                (quarantine.until - now).as_secs() + 1,
-                quarantine.reason
-            ))),
-            Some(_) => {
-                supervision.quarantine = None;
-                Ok(())
-            }
-            None => Ok(()),
-        }
     }
 
     /// A place in the key's bulkhead, then one in the pool: whoever waits for a place holds none of another key.
@@ -232,7 +207,7 @@ impl Pool {
         };
         match timeout(until.saturating_duration_since(Instant::now()), both).await {
             Ok(Ok(held)) => Ok(held),
-            _ => Err(Failure::Busy(u64::try_from(call.deadline.as_millis()).unwrap_or(u64::MAX))),
+            _ => Err(supervision::busy(call.deadline)),
         }
     }
 
@@ -300,34 +275,17 @@ impl Pool {
 
     fn late(&self, call: Call<'_>) -> Failure {
         self.counters.provider_timeouts.add();
-        lock(&self.supervision).timeouts += 1;
-        Failure::UnknownOutcome(format!("{} gave no answer within {} ms", call.name, call.deadline.as_millis()))
+        self.timeouts.fetch_add(1, Ordering::Relaxed);
+        supervision::late(call.name, call.deadline)
     }
 
     fn trapped(&self, call: Call<'_>, why: &str) {
         self.counters.provider_traps.add();
         tracing::warn!(slot = %self.revision.slot, digest = self.revision.digest, call = call.name, "provider instance given up: {why}");
-        let now = Instant::now();
         let mut supervision = lock(&self.supervision);
-        supervision.forget(now);
-        supervision.traps.push_back(now);
-        if supervision.traps.len() > self.revision.limits.restarts as usize {
-            let rest = (QUARANTINE_FIRST * 2_u32.saturating_pow(supervision.strikes)).min(QUARANTINE_MOST);
-            let reason = format!("{} crashes within a minute, the last: {why}", supervision.traps.len());
-            tracing::error!(slot = %self.revision.slot, "provider quarantined for {} s: {reason}", rest.as_secs());
-            supervision.strikes = (supervision.strikes + 1).min(16);
-            supervision.quarantine = Some(Quarantine { until: now + rest, reason });
-        }
-    }
-}
-
-impl Supervision {
-    fn forget(&mut self, now: Instant) {
-        while self.traps.front().is_some_and(|trap| now - *trap > WINDOW) {
-            self.traps.pop_front();
-        }
-        if self.traps.is_empty() {
-            self.strikes = 0;
+        if let Some(quarantine) = supervision.crashed(why, self.started.elapsed()) {
+            let (lasts, reason) = (quarantine.lasts.as_secs(), &quarantine.reason);
+            tracing::error!(slot = %self.revision.slot, "provider quarantined for {lasts} s: {reason}");
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     provider::{
         ProviderRevision, Work,
         pool::{Call, Pool, ProviderHealth},
+        supervision,
     },
     refusal::Refusal,
     stage::Staged,
@@ -17,9 +18,6 @@ use std::{
     time::Duration,
 };
 use tidegate_kernel::contract::{Done, Fact, Failure, Finding, Message, Millis, Route, Want};
-
-/// Beyond its own timeout a provider gets so long to say so itself, which tells more than being cut off.
-const GRACE: Duration = Duration::from_millis(250);
 
 /// The contract's call, beside the pool's.
 type ContractCall = tidegate_kernel::contract::Call;
@@ -220,16 +218,12 @@ impl ProviderSlot {
         .await
     }
 
-    /// A look: as long as it asks for, and never longer than the slot's wall clock.
     fn call<'a>(&self, name: &'static str, key: &'a str, timeout: Option<Millis>) -> Call<'a> {
-        let most = self.active.load().revision.limits.wall_clock.0;
-        let deadline = timeout.map_or(most, |timeout| (Duration::from_millis(timeout) + GRACE).min(most));
-        Call { name, key, deadline }
+        let limits = self.active.load().revision.limits;
+        Call { name, key, deadline: supervision::deadline_of_look(&limits, timeout.map(Duration::from_millis)) }
     }
 
-    /// A change: its own timeout counts alone. It comes from the host's runbook, and what is cut off half done is worse
-    /// than what takes long: a database may be rebuilt for minutes.
     fn control<'a>(&self, name: &'static str, key: &'a str, call: &ContractCall) -> Call<'a> {
-        Call { name, key, deadline: Duration::from_millis(call.timeout).saturating_add(GRACE) }
+        Call { name, key, deadline: supervision::deadline_of_change(Duration::from_millis(call.timeout)) }
     }
 }

@@ -11,7 +11,7 @@ use tidegate_kernel::fleet::{Fleet, Level, Problem, did_you_mean, parse_duration
 use toml::Spanned;
 
 use super::{AtMost, Expectation, Scenario};
-use crate::fault::{Fault, INTERNET, NodeOf};
+use crate::fault::{Fault, INTERNET, NodeOf, slots};
 use crate::simulation::{Happening, Script, What};
 
 /// A scenario plays at most this long.
@@ -258,6 +258,9 @@ impl Reader<'_> {
             | Fault::NodeUnguarded(of) => self.node(of, at, fleet),
             Fault::NodeLags(of) => {
                 self.node(&NodeOf { cluster: of.cluster.clone(), node: of.node.clone() }, at, fleet);
+            }
+            Fault::ProviderCrashes(slot) | Fault::ProviderSlow(slot) => {
+                self.known("slot for names, databases or probes", slot, slots(fleet).into_iter(), at);
             }
             Fault::NamesDown | Fault::NamesForgetful | Fault::HostDown | Fault::ClockJumps(_) => {}
         }

@@ -3,7 +3,8 @@
 //! Three ways. While something is out of order, only looks and samples are left out, never a timer of the kernel's. Those who play
 //! thousands also have policies and name servers asked seldom once nobody has noted anything for a while. While everything is at
 //! home and served, and has been for minutes, time itself is jumped over: what the kernel repeats for ever is then done once. So
-//! what a policy would do only after many quiet minutes comes late; nothing comes early.
+//! what a policy would do only after many quiet minutes comes late; nothing comes early. Nothing is left out while looks differ by
+//! themselves: by chance, or because each call of a provider that crashes or is quarantined may be the one that changes that.
 
 use tidegate_kernel::contract::{Millis, State, Verdict};
 use tidegate_kernel::event::Event;
@@ -26,7 +27,7 @@ impl Simulation<'_> {
     pub(super) fn pass_quiet_time(&mut self) {
         let now = self.world.now;
         let differs = self.differs.max(self.world.changed);
-        if self.world.conditions.random || now.saturating_sub(differs) < self.settled_after() {
+        if self.world.is_unsteady() || now.saturating_sub(differs) < self.settled_after() {
             return;
         }
         let since = differs.max(self.restless);

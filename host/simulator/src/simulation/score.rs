@@ -194,7 +194,7 @@ fn could_be_moved(world: &World, kernel: &Kernel, fleet: &Fleet, service: usize)
     if held || asked || known.run.is_some() || fleet.host.mode == Mode::Observe || !world.host_runs() {
         return false;
     }
-    if declared.failover != Autonomy::Automatic || !world.is_seen(fleet) || known.drift.is_some() {
+    if declared.failover != Autonomy::Automatic || !world.is_seen(service) || known.drift.is_some() {
         return false;
     }
     let active = |site: SiteId| fleet.sites[site.at()].name == known.life.active;

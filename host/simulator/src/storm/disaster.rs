@@ -5,7 +5,7 @@ use tidegate_kernel::event::Command;
 use tidegate_kernel::fleet::Fleet;
 
 use crate::chance::Chance;
-use crate::fault::{At, Between, Fault, Flaky, INTERNET, Lagging, Late, Lossy, NodeOf};
+use crate::fault::{At, Between, Fault, Flaky, INTERNET, Lagging, Late, Lossy, NodeOf, slots};
 use crate::simulation::{Happening, Script, What};
 
 /// Everything is well until then.
@@ -13,7 +13,7 @@ const BEGINS: Millis = 30_000;
 /// After the last fault the world goes on for so long: hold-downs end, and services go home.
 const AFTERMATH: Millis = 20 * 60_000;
 /// What makes no two looks alike lasts at most this long: none of its time can be skipped.
-const RANDOM_MAX: Millis = 120_000;
+const UNSTEADY_MAX: Millis = 120_000;
 /// Apart from the numbers that decide what happens in the world.
 const STREAM: u64 = 0x7469_6465_6761_7465;
 
@@ -25,10 +25,10 @@ pub(super) fn draw(fleet: &Fleet, seed: u64) -> Script {
     for _ in 0..faults {
         let at = BEGINS + chance.below(90_000);
         let fault = fault(fleet, &mut chance);
-        let longest = if fault.is_random() { RANDOM_MAX } else { Millis::MAX };
+        let longest = if fault.is_unsteady() { UNSTEADY_MAX } else { Millis::MAX };
         let lasts = length(&mut chance).min(longest);
         // One in twelve is never mended.
-        let lasts = (fault.is_random() || chance.below(12) > 0).then_some(lasts);
+        let lasts = (fault.is_unsteady() || chance.below(12) > 0).then_some(lasts);
         last = last.max(at + lasts.unwrap_or(0));
         happenings.push(Happening { at, lasts, what: What::Break(fault) });
     }
@@ -86,7 +86,7 @@ fn fault(fleet: &Fleet, chance: &mut Chance) -> Fault {
         };
         At { service: service.name.clone(), site: fleet.sites[place.at()].name.clone() }
     };
-    let kinds = if fleet.clusters.is_empty() { 16 } else { 22 };
+    let kinds = if fleet.clusters.is_empty() { 17 } else { 23 };
     match chance.below(kinds) {
         0 => Fault::SiteDown(site(chance)),
         1 => Fault::SiteFrozen(site(chance)),
@@ -117,14 +117,19 @@ fn fault(fleet: &Fleet, chance: &mut Chance) -> Fault {
         13 => Fault::NamesChanged(at(chance)),
         14 => Fault::HostDown,
         15 => Fault::ClockJumps(chance.between(0, 20_000_000) as i64 - 10_000_000),
-        16 => Fault::NodeDown(node(fleet, chance)),
-        17 => Fault::NodeHangs(node(fleet, chance)),
-        18 => Fault::NodeFull(node(fleet, chance)),
-        19 => {
+        16 => {
+            let slots: Vec<&str> = slots(fleet).into_iter().collect();
+            let slot = chance.one(&slots).expect("services are looked at").to_string();
+            [Fault::ProviderCrashes(slot.clone()), Fault::ProviderSlow(slot)][chance.below(2) as usize].clone()
+        }
+        17 => Fault::NodeDown(node(fleet, chance)),
+        18 => Fault::NodeHangs(node(fleet, chance)),
+        19 => Fault::NodeFull(node(fleet, chance)),
+        20 => {
             let NodeOf { cluster, node } = node(fleet, chance);
             Fault::NodeLags(Lagging { cluster, node, by: chance.between(100, 60_000) })
         }
-        20 => Fault::NodeStalled(node(fleet, chance)),
+        21 => Fault::NodeStalled(node(fleet, chance)),
         _ => Fault::NodeUnguarded(node(fleet, chance)),
     }
 }

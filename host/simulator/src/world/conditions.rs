@@ -2,9 +2,12 @@
 //!
 //! Made anew whenever a fault begins or ends. Knows no time and keeps nothing.
 
+use std::collections::BTreeMap;
+
 use tidegate_kernel::contract::Millis;
 use tidegate_kernel::fleet::Fleet;
 
+use super::providers::Trouble;
 use crate::fault::{Fault, INTERNET, NodeOf};
 
 /// How a service answers at a site.
@@ -62,9 +65,11 @@ pub(crate) struct Conditions {
     pub(crate) commands_fail: Vec<bool>,
     pub(crate) names_down: bool,
     pub(crate) names_forgetful: bool,
+    /// By slot; the others are well.
+    providers: BTreeMap<String, Trouble>,
     pub(crate) host_down: bool,
     /// Some look may differ from the one before.
-    pub(crate) random: bool,
+    pub(crate) unsteady: bool,
 }
 
 impl Conditions {
@@ -83,8 +88,9 @@ impl Conditions {
             commands_fail: vec![false; sites],
             names_down: false,
             names_forgetful: false,
+            providers: BTreeMap::new(),
             host_down: false,
-            random: false,
+            unsteady: false,
         };
         broken.for_each(|fault| conditions.add(fleet, fault));
         conditions
@@ -118,8 +124,13 @@ impl Conditions {
         self.health[service * self.sites + site]
     }
 
+    /// What is the matter with the plugin in a slot.
+    pub(crate) fn provider(&self, slot: &str) -> Trouble {
+        self.providers.get(slot).copied().unwrap_or_default()
+    }
+
     fn add(&mut self, fleet: &Fleet, fault: &Fault) {
-        self.random |= fault.is_random();
+        self.unsteady |= fault.is_unsteady();
         match fault {
             Fault::SiteDown(site) => self.down[place(fleet, site)] = true,
             Fault::SiteFrozen(site) => self.frozen[place(fleet, site)] = true,
@@ -151,6 +162,9 @@ impl Conditions {
             Fault::CommandsFail(site) => self.commands_fail[place(fleet, site)] = true,
             Fault::NamesDown => self.names_down = true,
             Fault::NamesForgetful => self.names_forgetful = true,
+            Fault::ProviderCrashes(slot) => drop(self.providers.insert(slot.clone(), Trouble::Crashes)),
+            // What crashes at every call answers none of them late.
+            Fault::ProviderSlow(slot) => drop(self.providers.entry(slot.clone()).or_insert(Trouble::Slow)),
             Fault::HostDown => self.host_down = true,
             Fault::NamesChanged(_) | Fault::ClockJumps(_) => {}
         }
