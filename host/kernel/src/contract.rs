@@ -424,18 +424,23 @@ impl std::fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Verdict {
+    /// Every verdict's name, in the contract's order.
+    pub const NAMES: [&'static str; 9] =
+        ["hold", "probe-more", "switch-over", "fail-over", "fail-back", "rebalance", "fence", "run", "ask"];
+
     /// The verdict's name in the contract.
     pub fn name(&self) -> &'static str {
+        let [hold, probe_more, switch_over, fail_over, fail_back, rebalance, fence, run, ask] = Self::NAMES;
         match self {
-            Verdict::Hold => "hold",
-            Verdict::ProbeMore(_) => "probe-more",
-            Verdict::SwitchOver(_) => "switch-over",
-            Verdict::FailOver(_) => "fail-over",
-            Verdict::FailBack(_) => "fail-back",
-            Verdict::Rebalance(_) => "rebalance",
-            Verdict::Fence(_) => "fence",
-            Verdict::Run(_) => "run",
-            Verdict::Ask(_) => "ask",
+            Verdict::Hold => hold,
+            Verdict::ProbeMore(_) => probe_more,
+            Verdict::SwitchOver(_) => switch_over,
+            Verdict::FailOver(_) => fail_over,
+            Verdict::FailBack(_) => fail_back,
+            Verdict::Rebalance(_) => rebalance,
+            Verdict::Fence(_) => fence,
+            Verdict::Run(_) => run,
+            Verdict::Ask(_) => ask,
         }
     }
 

@@ -18,4 +18,4 @@ mod world;
 
 pub use decide::{Compiled, Decider, Plain};
 pub use fault::Fault;
-pub use simulation::{Ended, Happening, Script, Simulation, What};
+pub use simulation::{Ended, Happening, Script, Seen, Simulation, What};

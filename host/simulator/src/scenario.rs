@@ -5,7 +5,7 @@
 mod document;
 mod judge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -13,7 +13,7 @@ use tidegate_kernel::contract::{Millis, State};
 use tidegate_kernel::fleet::{Fleet, Problem};
 
 use crate::decide::Decider;
-use crate::simulation::{Ended, Script, Simulation};
+use crate::simulation::{Ended, Script, Seen, Simulation};
 
 /// A scenario, checked against its fleet.
 #[derive(Clone, Debug)]
@@ -99,10 +99,16 @@ impl Scenario {
     /// Plays it with a policy, and says what was not as it should have been.
     pub fn play(&self, decider: &mut dyn Decider) -> Judged {
         let mut judge = judge::Judge::new(self);
-        let mut watch = |now, kernel: &tidegate_kernel::Kernel, record: &_| judge.look(now, kernel, record);
+        let mut watch = |now, kernel: &tidegate_kernel::Kernel, seen: Seen<'_>| judge.look(now, kernel, seen);
         let simulation = Simulation::new(&self.fleet, self.script.clone(), self.seed, decider);
-        let ended = simulation.with_timeline().watched_by(&mut watch).run();
+        let ended = simulation.with_timeline().watched_by(&mut watch, self.moments()).run();
         let failures = judge.judge(self, &ended);
         Judged { failures, ended }
+    }
+
+    /// What its expectations name: each is looked at then, whatever happens or does not.
+    fn moments(&self) -> BTreeSet<Millis> {
+        let all = self.must.iter().chain(&self.must_not);
+        all.flat_map(|expectation| [Some(expectation.from), expectation.to]).flatten().collect()
     }
 }

@@ -71,8 +71,19 @@ pub enum What {
     Approve(String),
 }
 
-/// Told of each record, with the kernel as it is then.
-pub type Watcher<'a> = &'a mut dyn FnMut(Millis, &Kernel, &Record);
+/// What a watcher is told of.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// The host wrote this down.
+    Record(&'a Record),
+    /// The policy of this service said again what it had said last: hosts count that and write nothing down.
+    Repeated(&'a str),
+    /// One of the moments that the watcher had named has come.
+    Moment,
+}
+
+/// Told of what a host does, with the kernel as it is then.
+pub type Watcher<'a> = &'a mut dyn FnMut(Millis, &Kernel, Seen<'_>);
 
 /// Something due.
 #[derive(Debug)]
@@ -86,6 +97,15 @@ enum Due {
     Deliver(u64, Box<Event>),
     Looks(u64, Vec<Look>),
     Restart,
+    /// Somebody wants to look at the host then.
+    Named,
+}
+
+/// What a policy said of when it wants to be asked again.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    due: Millis,
+    pause: Millis,
 }
 
 /// Services that are looked at together.
@@ -117,6 +137,8 @@ pub struct Simulation<'a> {
     /// When the kernel last noted anything.
     restless: Millis,
     events: u64,
+    /// By service: what its policy wished when it was last asked.
+    wishes: Vec<Option<Wish>>,
     /// What is asked every few seconds may wait while nothing happens.
     hurried: bool,
     /// Lines are kept only for those who read them.
@@ -147,6 +169,7 @@ impl<'a> Simulation<'a> {
             differs: 0,
             restless: 0,
             events: 0,
+            wishes: vec![None; fleet.services.len()],
             hurried: false,
             timeline: None,
             codes: BTreeSet::new(),
@@ -167,9 +190,10 @@ impl<'a> Simulation<'a> {
         self
     }
 
-    /// Tells somebody of every record.
-    pub fn watched_by(mut self, watcher: Watcher<'a>) -> Self {
+    /// Tells somebody of all that the host writes down and does not have to, and of these moments: no time is jumped over them.
+    pub fn watched_by(mut self, watcher: Watcher<'a>, moments: impl IntoIterator<Item = Millis>) -> Self {
         self.watcher = Some(watcher);
+        moments.into_iter().for_each(|moment| self.at(moment, Due::Named));
         self
     }
 
@@ -244,6 +268,7 @@ impl<'a> Simulation<'a> {
                 looks.into_iter().for_each(|look| self.give(Event::Look(look)));
             }
             Due::Deliver(..) | Due::Looks(..) => {}
+            Due::Named => self.show(Seen::Moment),
             Due::Restart => {
                 self.world.host_lives = true;
                 self.restart();
@@ -299,6 +324,8 @@ impl<'a> Simulation<'a> {
         }
         self.say("the host starts again");
         self.life += 1;
+        // It has seen nothing yet, however long nothing has changed for the one before it.
+        self.differs = self.world.now;
         match Kernel::recover(self.fleet.clone(), self.journal.iter().cloned(), self.now()) {
             Ok(kernel) => self.kernel = kernel,
             Err(error) => return self.world.hits.add(Checker::Unrecoverable, self.world.now, error.to_string()),
@@ -333,9 +360,22 @@ impl<'a> Simulation<'a> {
 
     fn give(&mut self, event: Event) {
         self.events += 1;
+        let decided = if let Event::Decided { service, .. } = &event { Some(*service) } else { None };
         let mut effects = std::mem::take(&mut self.effects);
         self.kernel.handle(self.now(), event, &mut effects);
+        // What is new is written down, and what is too old is asked again.
+        let news = |effect: &Effect| matches!(effect, Effect::Append(_) | Effect::Decide { .. });
+        if let Some(service) = decided.filter(|_| self.watcher.is_some() && !effects.iter().any(news)) {
+            let name = self.fleet.services[service.at()].name.clone();
+            self.show(Seen::Repeated(&name));
+        }
         self.carry_out(effects);
+    }
+
+    fn show(&mut self, seen: Seen<'_>) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher(self.world.now, &self.kernel, seen);
+        }
     }
 
     fn carry_out(&mut self, mut effects: Vec<Effect>) {
@@ -355,6 +395,8 @@ impl<'a> Simulation<'a> {
             Effect::Append(record) => self.append(record),
             Effect::Decide { ticket, service, slot, situation, picture } => {
                 let answer = Box::new(self.decider.decide(&slot, *situation, picture));
+                let pause = answer.result.as_ref().ok().and_then(|decision| decision.ask_again_in);
+                self.wishes[service.at()] = pause.map(|pause| Wish { due: now + DECIDING + pause, pause });
                 self.deliver(DECIDING, Event::Decided { ticket, service, answer });
             }
             Effect::Perform { run, step, action, call } => {
@@ -418,9 +460,7 @@ impl<'a> Simulation<'a> {
                 self.codes.extend(last.vetoes.iter().map(|veto| veto.reason.code.clone()));
             }
         }
-        if let Some(watcher) = &mut self.watcher {
-            watcher(now, &self.kernel, &record);
-        }
+        self.show(Seen::Record(&record));
         let moved = |transition: &Transition| matches!(transition.change, Change::Life { .. });
         let forgotten = self.script.mutants.contains(&Mutant::RecordsForgotten) && self.journal.len() > 1;
         if !(forgotten && record.transitions.iter().any(moved)) {

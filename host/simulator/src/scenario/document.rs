@@ -1,21 +1,26 @@
 //! The scenario file: TOML with a timeline, read strictly, every name checked against the fleet.
 
+mod wanted;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
-use tidegate_kernel::contract::{Millis, State};
+use tidegate_kernel::contract::Millis;
 use tidegate_kernel::event::Command;
 use tidegate_kernel::fleet::{Fleet, Level, Problem, did_you_mean, parse_duration};
 use toml::Spanned;
 
-use super::{AtMost, Expectation, Scenario};
+use self::wanted::Wanted;
+use super::{AtMost, Scenario};
 use crate::fault::{Fault, INTERNET, NodeOf, slots};
 use crate::simulation::{Happening, Script, What};
 
 /// A scenario plays at most this long.
 const LENGTH_MAX: Millis = 7 * 86_400_000;
+/// Where all of it is written down.
+const REFERENCE: &str = "examples/scenarios/README.md lists every key, fault and order";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -31,9 +36,9 @@ struct Document {
     #[serde(default)]
     event: Vec<Entry>,
     #[serde(default)]
-    must: Vec<Wanted>,
+    must: Vec<Spanned<Wanted>>,
     #[serde(default)]
-    must_not: Vec<Wanted>,
+    must_not: Vec<Spanned<Wanted>>,
     #[serde(default)]
     at_most: Limits,
 }
@@ -45,28 +50,9 @@ struct Entry {
     lasts: Option<Spanned<String>>,
     #[serde(rename = "break")]
     broken: Option<Spanned<Fault>>,
-    order: Option<Command>,
+    /// Read in a second step: a command by itself would let what it does not know pass.
+    order: Option<Spanned<toml::Table>>,
     approve: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Wanted {
-    from: Option<Spanned<String>>,
-    by: Option<Spanned<String>>,
-    until: Option<Spanned<String>>,
-    service: Option<Spanned<String>>,
-    active: Option<Spanned<String>>,
-    state: Option<State>,
-    verdict: Option<String>,
-    analysis: Option<String>,
-    reason: Option<String>,
-    told: Option<String>,
-    primary: Option<String>,
-    run: Option<bool>,
-    asks: Option<bool>,
-    frozen: Option<bool>,
-    braked: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -100,7 +86,7 @@ pub(super) fn read(
         Ok(document) => document,
         Err(error) => {
             let at = error.span().unwrap_or(0..0);
-            reader.wrong(at, error.message().trim_end().to_owned(), "see the scenarios that come with Tidegate");
+            reader.wrong(at, error.message().trim_end().to_owned(), REFERENCE);
             return Err(reader.problems);
         }
     };
@@ -148,13 +134,12 @@ impl Reader<'_> {
 
     fn happening(&mut self, entry: Entry, fleet: &Fleet, length: Millis) -> Option<Happening> {
         let at = self.time(&entry.at, length);
-        let lasts = entry.lasts.as_ref().map(|lasts| self.time(lasts, LENGTH_MAX));
         let what = match (entry.broken, entry.order, entry.approve) {
             (Some(fault), None, None) => {
                 self.fault(fault.as_ref(), fault.span(), fleet);
                 What::Break(fault.into_inner())
             }
-            (None, Some(order), None) => What::Order(order),
+            (None, Some(order), None) => What::Order(self.order(order, fleet)?),
             (None, None, Some(service)) => {
                 self.service(service.as_ref(), service.span(), fleet);
                 What::Approve(service.into_inner())
@@ -165,46 +150,41 @@ impl Reader<'_> {
                 return None;
             }
         };
+        let lasts = entry.lasts.map(|lasts| self.lasts(&lasts, &what));
         Some(Happening { at, lasts, what })
     }
 
-    fn expectation(&mut self, wanted: Wanted, fleet: &Fleet, length: Millis) -> Expectation {
-        let place = [&wanted.service, &wanted.active, &wanted.from, &wanted.by, &wanted.until];
-        let line = place.into_iter().flatten().map(|spanned| self.position(spanned.span().start).0).min();
-        let time = |reader: &mut Self, of: &Option<Spanned<String>>| of.as_ref().map(|of| reader.time(of, length));
-        let (from, to) = (time(self, &wanted.from), time(self, &wanted.by).or(time(self, &wanted.until)));
-        if let Some(service) = &wanted.service {
-            self.service(service.as_ref(), service.span(), fleet);
+    fn lasts(&mut self, lasts: &Spanned<String>, what: &What) -> Millis {
+        if !matches!(what, What::Break(fault) if !fault.is_a_moment()) {
+            let todo = "leave `lasts` out; only what breaks and can be mended lasts";
+            self.wrong(lasts.span(), "this is over as soon as it has happened".to_owned(), todo);
         }
-        if let Some(active) = &wanted.active {
-            self.place(active.as_ref(), active.span(), fleet, false);
+        self.time(lasts, LENGTH_MAX)
+    }
+
+    fn order(&mut self, order: Spanned<toml::Table>, fleet: &Fleet) -> Option<Command> {
+        let (at, table) = (order.span(), order.into_inner());
+        let command: Command = match toml::Value::Table(table.clone()).try_into() {
+            Ok(command) => command,
+            Err(error) => {
+                self.wrong(at, format!("this is no order: {}", error.message().trim_end()), REFERENCE);
+                return None;
+            }
+        };
+        let keys = keys(&command);
+        for (key, value) in &table {
+            let at = at.clone();
+            match (key.as_str(), value.as_str().unwrap_or_default()) {
+                ("command", _) => {}
+                (key, _) if !keys.contains(&key) => {
+                    self.known_of("this order has no key", key, keys.iter().copied(), at);
+                }
+                ("service", name) => self.service(name, at, fleet),
+                ("site" | "to", name) => self.place(name, at, fleet, false),
+                _ => {}
+            }
         }
-        let of_a_service = wanted.active.is_some()
-            || wanted.state.is_some()
-            || [&wanted.verdict, &wanted.analysis, &wanted.reason, &wanted.primary].iter().any(|text| text.is_some())
-            || wanted.run.is_some()
-            || wanted.asks.is_some();
-        if of_a_service && wanted.service.is_none() {
-            let span = wanted.by.as_ref().or(wanted.until.as_ref()).map_or(0..0, Spanned::span);
-            self.wrong(span, "of which service this is expected is not said".to_owned(), "add service = \"NAME\"");
-        }
-        Expectation {
-            line: line.unwrap_or(0),
-            from: from.unwrap_or(0),
-            to,
-            service: wanted.service.map(Spanned::into_inner),
-            active: wanted.active.map(Spanned::into_inner),
-            state: wanted.state,
-            verdict: wanted.verdict,
-            analysis: wanted.analysis,
-            reason: wanted.reason,
-            told: wanted.told,
-            primary: wanted.primary,
-            run: wanted.run,
-            asks: wanted.asks,
-            frozen: wanted.frozen,
-            braked: wanted.braked,
-        }
+        Some(command)
     }
 
     fn time(&mut self, text: &Spanned<String>, most: Millis) -> Millis {
@@ -235,17 +215,16 @@ impl Reader<'_> {
                 self.per_cent(lossy.per_cent, at);
             }
             Fault::Delay(late) => self.places(&late.from, &late.to, at, fleet),
-            Fault::ServiceDown(of)
-            | Fault::ServiceHangs(of)
-            | Fault::ServiceSlow(of)
-            | Fault::ServiceReadOnly(of)
-            | Fault::NamesChanged(of) => {
+            Fault::ServiceDown(of) | Fault::ServiceHangs(of) | Fault::ServiceSlow(of) | Fault::ServiceReadOnly(of) => {
+                self.served_at(&of.service, &of.site, at, fleet)
+            }
+            Fault::NamesChanged(of) => {
+                // It may be led to where the service has no place.
                 self.service(&of.service, at.clone(), fleet);
                 self.place(&of.site, at, fleet, false);
             }
             Fault::ServiceFlaky(of) => {
-                self.service(&of.service, at.clone(), fleet);
-                self.place(&of.site, at.clone(), fleet, false);
+                self.served_at(&of.service, &of.site, at.clone(), fleet);
                 self.per_cent(of.per_cent, at);
             }
             Fault::AgentDown(agent) | Fault::AgentBlind(agent) | Fault::AgentSlow(agent) => {
@@ -268,6 +247,25 @@ impl Reader<'_> {
 
     fn places(&mut self, from: &[String], to: &[String], at: Range<usize>, fleet: &Fleet) {
         from.iter().chain(to).for_each(|name| self.place(name, at.clone(), fleet, true));
+        if !from.iter().any(|one| to.iter().any(|other| one != other)) {
+            let todo = "name places on both sides; within a place nothing is ever cut, lost or late";
+            self.wrong(at, "there is nothing between these".to_owned(), todo);
+        }
+    }
+
+    /// A service, and a site at which it has a place.
+    fn served_at(&mut self, service: &str, site: &str, at: Range<usize>, fleet: &Fleet) {
+        self.service(service, at.clone(), fleet);
+        self.place_of(service, site, at, fleet);
+    }
+
+    /// A site at which that service has a place; of a service that is not known, any site.
+    fn place_of(&mut self, service: &str, site: &str, at: Range<usize>, fleet: &Fleet) {
+        let Some(declared) = fleet.services.iter().find(|declared| declared.name == service) else {
+            return self.place(site, at, fleet, false);
+        };
+        let places = declared.places.iter().map(|place| fleet.sites[place.site.at()].name.as_str());
+        self.known_of(&format!("{service} has no place at"), site, places, at);
     }
 
     fn place(&mut self, name: &str, at: Range<usize>, fleet: &Fleet, or_internet: bool) {
@@ -293,11 +291,15 @@ impl Reader<'_> {
     }
 
     fn known<'b>(&mut self, kind: &str, name: &str, known: impl Iterator<Item = &'b str>, at: Range<usize>) {
+        self.known_of(&format!("the fleet has no {kind}"), name, known, at);
+    }
+
+    fn known_of<'b>(&mut self, what: &str, name: &str, known: impl Iterator<Item = &'b str>, at: Range<usize>) {
         let known: Vec<&str> = known.collect();
         if !known.contains(&name) {
             let meant = did_you_mean(name, known.iter().copied());
             let todo = format!("there are: {}", known.join(", "));
-            self.wrong(at, format!("the fleet has no {kind} `{name}`{meant}"), &todo);
+            self.wrong(at, format!("{what} `{name}`{meant}"), &todo);
         }
     }
 
@@ -313,5 +315,22 @@ impl Reader<'_> {
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         (line as u32, column as u32)
+    }
+}
+
+/// What an order may say beside its command.
+fn keys(command: &Command) -> &'static [&'static str] {
+    match command {
+        Command::Failover { .. } => &["service", "to", "accept_loss"],
+        Command::Switchover { .. } | Command::Failback { .. } => &["service", "to"],
+        Command::Evacuate { .. } => &["site", "to"],
+        Command::Pause { .. } => &["service", "reason"],
+        Command::Resume { .. } | Command::Adopt { .. } | Command::Reapply { .. } => &["service"],
+        Command::Approve { .. } => &["question", "option"],
+        Command::Reject { .. } => &["question", "reason"],
+        Command::Retry { .. } | Command::Undo { .. } | Command::Abort { .. } => &["run"],
+        Command::Skip { .. } => &["run", "step"],
+        Command::FinishByHand { .. } => &["run", "note"],
+        Command::Rearm { .. } => &["note"],
     }
 }

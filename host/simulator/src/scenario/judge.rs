@@ -1,18 +1,28 @@
-//! Whether what must happen did, and what must not did not: looked at after every record, for only records change anything.
+//! Whether what must happen did, and what must not did not.
+//!
+//! What lasts is looked at when its time begins, and after every record, for only records change it. What is said counts when it is
+//! said.
 
 use tidegate_kernel::Kernel;
-use tidegate_kernel::contract::Millis;
+use tidegate_kernel::contract::{Fact, Millis};
 use tidegate_kernel::record::{Change, Record};
 use tidegate_kernel::state::{Ruling, ServiceState};
 
 use super::{Expectation, Failure, Scenario};
-use crate::simulation::Ended;
+use crate::simulation::{Ended, Seen};
 use crate::timeline::clock;
 
 /// What has been seen of each expectation.
 pub(super) struct Judge<'a> {
-    must: Vec<(&'a Expectation, Option<Millis>)>,
-    must_not: Vec<(&'a Expectation, Option<Millis>)>,
+    must: Vec<(&'a Expectation, Option<Met>)>,
+    must_not: Vec<(&'a Expectation, Option<Met>)>,
+}
+
+/// When an expectation was first met, and whether it had come to that before.
+#[derive(Clone, Copy)]
+struct Met {
+    at: Millis,
+    already: bool,
 }
 
 impl<'a> Judge<'a> {
@@ -21,25 +31,26 @@ impl<'a> Judge<'a> {
         Judge { must: unseen(&scenario.must), must_not: unseen(&scenario.must_not) }
     }
 
-    pub(super) fn look(&mut self, now: Millis, kernel: &Kernel, record: &Record) {
-        for (expectation, seen) in self.must.iter_mut().chain(&mut self.must_not) {
+    pub(super) fn look(&mut self, now: Millis, kernel: &Kernel, seen: Seen<'_>) {
+        for (expectation, met) in self.must.iter_mut().chain(&mut self.must_not) {
             let due = now >= expectation.from && expectation.to.is_none_or(|to| now <= to);
-            if seen.is_none() && due && expectation.holds(kernel, record) {
-                *seen = Some(now);
+            if met.is_none() && due && expectation.is_said(seen) && expectation.holds(kernel) {
+                *met = Some(Met { at: now, already: matches!(seen, Seen::Moment) });
             }
         }
     }
 
     pub(super) fn judge(self, scenario: &Scenario, ended: &Ended) -> Vec<Failure> {
         let mut failures = Vec::new();
-        for (expectation, _) in self.must.iter().filter(|(_, seen)| seen.is_none()) {
+        for (expectation, _) in self.must.iter().filter(|(_, met)| met.is_none()) {
             let by = expectation.to.map_or("at any time".to_owned(), |to| format!("by {}", clock(to)));
             let text = format!("it did not come to this {by}: {}", expectation.words());
             failures.push(Failure { line: expectation.line, text });
         }
-        for (expectation, seen) in &self.must_not {
-            if let Some(seen) = seen {
-                let text = format!("it came to this at {}: {}", clock(*seen), expectation.words());
+        for (expectation, met) in &self.must_not {
+            if let Some(Met { at, already }) = met {
+                let what = if *already { "it was so at" } else { "it came to this at" };
+                let text = format!("{what} {}: {}", clock(*at), expectation.words());
                 failures.push(Failure { line: expectation.line, text });
             }
         }
@@ -69,15 +80,26 @@ fn limits(scenario: &Scenario, ended: &Ended) -> Vec<Failure> {
             fail(format!("clients of {service} went {down:.0} ms without an answer, at most {most} ms may they"));
         }
     }
+    let written = ended.journal.len();
+    if let Some(at) = scenario.script.crash_at_record.filter(|at| *at > written) {
+        fail(format!("the host was to die at its record {at}, and wrote only {written}"));
+    }
     failures
 }
 
 impl Expectation {
-    fn holds(&self, kernel: &Kernel, record: &Record) -> bool {
+    /// Whether somebody says it in this moment, as far as it is something that is said; what lasts may be looked at in any.
+    fn is_said(&self, seen: Seen<'_>) -> bool {
+        let service = self.service.as_deref();
+        let of_a_decision = [&self.verdict, &self.analysis, &self.reason].into_iter().any(Option::is_some);
+        let tells = |text| matches!(seen, Seen::Record(record) if tells(record, service, text));
+        (!of_a_decision || decides(seen, service)) && self.told.as_deref().is_none_or(tells)
+    }
+
+    fn holds(&self, kernel: &Kernel) -> bool {
         let state = kernel.state();
         let whole = self.frozen.is_none_or(|frozen| state.freeze.is_some() == frozen)
-            && self.braked.is_none_or(|braked| state.brake.is_some() == braked)
-            && self.told.as_ref().is_none_or(|text| tells(record, text));
+            && self.braked.is_none_or(|braked| state.brake.is_some() == braked);
         let named = match &self.service {
             None => true,
             Some(service) => state.services.get(service).is_some_and(|known| self.holds_of(kernel, service, known)),
@@ -120,9 +142,26 @@ impl Expectation {
     }
 }
 
-fn tells(record: &Record, text: &str) -> bool {
+/// Its policy has answered, be it with something new or not.
+fn decides(seen: Seen<'_>, service: Option<&str>) -> bool {
+    match seen {
+        Seen::Record(record) => record.transitions.iter().any(|transition| match &transition.change {
+            Change::Decision { service: of, .. } => service == Some(of),
+            _ => false,
+        }),
+        Seen::Repeated(of) => service == Some(of),
+        Seen::Moment => false,
+    }
+}
+
+/// People are told that; where a service is named, of that service.
+fn tells(record: &Record, service: Option<&str>, text: &str) -> bool {
+    let is_of = |facts: &[Fact], name: &str| facts.iter().any(|fact| fact.key == "service" && fact.value == name);
     record.transitions.iter().any(|transition| match &transition.change {
-        Change::Tell { notice } => notice.message.subject.contains(text),
+        Change::Tell { notice } => {
+            let message = &notice.message;
+            message.subject.contains(text) && service.is_none_or(|name| is_of(&message.facts, name))
+        }
         _ => false,
     })
 }

@@ -1,24 +1,31 @@
 //! Over quiet time in one step: when every look would find what the one before it found, they need not be taken.
 //!
-//! Three ways. While something is out of order, only looks and samples are left out, never a timer of the kernel's. Those who play
-//! thousands also have policies and name servers asked seldom once nobody has noted anything for a while. While everything is at
-//! home and served, and has been for minutes, time itself is jumped over: what the kernel repeats for ever is then done once. So
-//! what a policy would do only after many quiet minutes comes late; nothing comes early. Nothing is left out while looks differ by
-//! themselves: by chance, or because each call of a provider that crashes or is quarantined may be the one that changes that.
+//! Three ways. While something is out of order, only looks and samples are left out, never a timer of the kernel's. While
+//! everything is at home and served, and nothing is broken or has changed for minutes, time itself is jumped over: what the kernel
+//! repeats for ever is then done once. Those who play thousands are in a hurry: once nobody has noted anything for a while, what is
+//! asked every few seconds is asked seldom. Never is a moment passed that somebody has named: one for which a policy has asked to be
+//! asked again, or one that a scenario speaks of. Only in a hurry are policies that ask again after seconds, for ever, kept
+//! waiting, and not while a service could be moved to where it is served, or home. So what such a policy would do by the time of
+//! day comes late in a storm; nothing comes early. Nothing is left out while looks differ by themselves: by chance, or because each call
+//! of a provider that crashes or is quarantined may be the one that changes that.
 
 use tidegate_kernel::contract::{Millis, State, Verdict};
 use tidegate_kernel::event::Event;
 use tidegate_kernel::fleet::{ClusterId, Service};
 use tidegate_kernel::state::{About, Question, Run, ServiceState};
 
-use super::{Due, Simulation};
+use super::{Due, Simulation, Wish, score};
 
 /// Whatever is not yet mended has shown by then what comes of it.
 const CALM_AFTER: Millis = 180_000;
 /// When nothing has changed for so long …
 const SLOW_AFTER: Millis = 30_000;
-/// … what is asked and read every few seconds is asked and read this seldom.
+/// … what is asked and read every few seconds is asked and read this seldom …
 const STRIDE: Millis = 120_000;
+/// … but no more seldom than this while clients go without what they could have, or something is on its way home.
+const STRIDE_WITH_A_MOVE_AHEAD: Millis = 5_000;
+/// A policy that wants to be asked again within so long watches; one that names a later time waits for it.
+const WATCHES: Millis = 10_000;
 /// After a jump everything is seen for a while before something happens.
 const AWAKE_BEFORE: Millis = 20_000;
 
@@ -35,10 +42,11 @@ impl Simulation<'_> {
         let jump = if (self.world.is_whole() || quiet >= CALM_AFTER) && self.world.host_runs() && self.is_calm() {
             known.saturating_sub(AWAKE_BEFORE)
         } else if self.hurried && quiet >= SLOW_AFTER && self.nothing_waits() {
-            known.min(now + STRIDE)
+            known.min(now + self.stride())
         } else {
             0
         };
+        let jump = self.next_wish().map_or(jump, |due| due.min(jump));
         let to = self.next_timer().map_or(known, |due| due.min(known)).max(jump);
         let looks = |((due, _), what): (&(Millis, u64), &Due)| *due < to && matches!(what, Due::Round(_));
         if self.queue.iter().any(looks) {
@@ -59,7 +67,7 @@ impl Simulation<'_> {
     fn next_that_counts(&self) -> Millis {
         let counts = |what: &Due| match what {
             Due::Deliver(life, _) => *life == self.life && !self.is_sample(what),
-            Due::Begin(_) | Due::End(_) | Due::Restart => true,
+            Due::Begin(_) | Due::End(_) | Due::Restart | Due::Named => true,
             Due::Round(_) | Due::Beat(_) | Due::Looks(..) => false,
         };
         let queued = self.queue.iter().find(|(_, what)| counts(what)).map(|((due, _), _)| *due);
@@ -68,6 +76,23 @@ impl Simulation<'_> {
 
     fn is_sample(&self, due: &Due) -> bool {
         matches!(due, Due::Deliver(_, event) if matches!(**event, Event::Sampled { .. }))
+    }
+
+    /// When the next policy wants to be asked. One that is overdue is about to be, and until then nothing is left out.
+    fn next_wish(&self) -> Option<Millis> {
+        let counts = |wish: &&Wish| !self.hurried || wish.pause > WATCHES;
+        self.wishes.iter().flatten().filter(counts).map(|wish| wish.due).min()
+    }
+
+    /// Whoever may be about to move something is not kept waiting.
+    fn stride(&self) -> Millis {
+        let (world, kernel, fleet) = (&self.world, &self.kernel, &self.fleet);
+        let waits = |service: usize| {
+            let served = world.clients[service].since.is_none();
+            (!served && score::could_be_served(world, kernel, fleet, service))
+                || score::will_go_home(world, kernel, fleet, service)
+        };
+        if (0..fleet.services.len()).any(waits) { STRIDE_WITH_A_MOVE_AHEAD } else { STRIDE }
     }
 
     fn next_timer(&self) -> Option<Millis> {

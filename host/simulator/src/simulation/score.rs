@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use tidegate_kernel::Kernel;
-use tidegate_kernel::contract::{Autonomy, Millis};
+use tidegate_kernel::contract::{Autonomy, Millis, Share};
 use tidegate_kernel::event::RunId;
 use tidegate_kernel::fleet::{Fleet, Mode, SiteId};
 use tidegate_kernel::record::{Change, Record, Transition};
-use tidegate_kernel::state::{About, DataMove, Run};
+use tidegate_kernel::state::{About, DataMove, Run, ServiceState};
 
 use crate::checkers::{Checker, Hit};
 use crate::world::{Outage, ROW, World};
@@ -185,21 +185,43 @@ impl Score {
     }
 }
 
-/// The host could have ended the outage by itself: it sees enough, may act, another place works, and nothing is under way.
+/// The host could have ended the outage by itself.
 fn could_be_moved(world: &World, kernel: &Kernel, fleet: &Fleet, service: usize) -> bool {
-    let (declared, state) = (&fleet.services[service], kernel.state());
-    let Some(known) = state.services.get(&declared.name) else { return false };
-    let held = state.brake.is_some() || state.freeze.is_some() || state.paused.is_some() || known.pause.is_some();
-    let asked = state.open_questions().any(|question| question.service == declared.name);
-    if held || asked || known.run.is_some() || fleet.host.mode == Mode::Observe || !world.host_runs() {
-        return false;
-    }
-    if declared.failover != Autonomy::Automatic || !world.is_seen(service) || known.drift.is_some() {
+    fleet.services[service].failover == Autonomy::Automatic && could_be_served(world, kernel, fleet, service)
+}
+
+/// A service that is not served could be, by the host or by a person whom it asks: it sees enough, may act, another place works,
+/// and nothing is under way.
+pub(super) fn could_be_served(world: &World, kernel: &Kernel, fleet: &Fleet, service: usize) -> bool {
+    let declared = &fleet.services[service];
+    let Some(known) = may_be_moved(world, kernel, fleet, service) else { return false };
+    if !world.is_seen(service) {
         return false;
     }
     let active = |site: SiteId| fleet.sites[site.at()].name == known.life.active;
     let here = declared.places.iter().any(|place| active(place.site) && world.serves(service, place.site.at()));
     !here && declared.places.iter().any(|place| !active(place.site) && world.could_serve(service, place.site.at()))
+}
+
+/// A service that is away from home goes home by itself, after a time: there all is well, and nobody holds it.
+pub(super) fn will_go_home(world: &World, kernel: &Kernel, fleet: &Fleet, service: usize) -> bool {
+    let declared = &fleet.services[service];
+    let Some(known) = may_be_moved(world, kernel, fleet, service) else { return false };
+    let works = |share: &Share| {
+        let at = fleet.sites.iter().position(|site| site.name == share.site);
+        share.per_cent == 0 || at.is_some_and(|at| world.could_serve(service, at))
+    };
+    declared.failback == Autonomy::Automatic && !known.life.is_home() && known.life.home.iter().all(works)
+}
+
+/// What is known of a service, if nothing stands in the way of the host, or of a person whom it asks.
+fn may_be_moved<'a>(world: &World, kernel: &'a Kernel, fleet: &Fleet, service: usize) -> Option<&'a ServiceState> {
+    let (name, state) = (&fleet.services[service].name, kernel.state());
+    let known = state.services.get(name)?;
+    let held = state.brake.is_some() || state.freeze.is_some() || state.paused.is_some() || known.pause.is_some();
+    let asked = state.open_questions().any(|question| question.service == *name);
+    let acts = world.host_runs() && fleet.host.mode != Mode::Observe;
+    (acts && !held && !asked && known.run.is_none() && known.drift.is_none()).then_some(known)
 }
 
 /// What can only be told when everything is over.

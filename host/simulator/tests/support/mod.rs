@@ -1,4 +1,4 @@
-//! The built-in policy, compiled, on a worker of this thread's own.
+//! Compiled policies on workers of this thread's own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,19 @@ use tidegate_engine::{Engine, EngineConfig, LimitSettings, PolicySlot, RevisionS
 use tidegate_kernel::fleet::Fleet;
 use tidegate_simulator::Compiled;
 
+/// The built-in policy.
 pub(crate) fn compiled(fleet: &Fleet, workers: usize) -> Vec<Compiled> {
+    let quorum = tidegate_plugins::find("failover-quorum").expect("it is built in");
+    compiled_from(quorum.bytes, &serde_json::json!({}), fleet, workers)
+}
+
+/// The policy of these bytes in every slot of a fleet.
+pub(crate) fn compiled_from(
+    bytes: &[u8],
+    settings: &serde_json::Value,
+    fleet: &Fleet,
+    workers: usize,
+) -> Vec<Compiled> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let engine = EngineConfig { policy_workers: workers, ..EngineConfig::default() };
     let engine = runtime.block_on(Engine::start(engine)).expect("an engine");
@@ -16,8 +28,7 @@ pub(crate) fn compiled(fleet: &Fleet, workers: usize) -> Vec<Compiled> {
     let slots: BTreeMap<String, Arc<PolicySlot>> = policies
         .into_iter()
         .map(|slot| {
-            let bytes = tidegate_plugins::find("failover-quorum").expect("it is built in").bytes.to_vec();
-            let settings = serde_json::json!({});
+            let (bytes, settings) = (bytes.to_vec(), settings.clone());
             // Work is counted; only time, of which this machine may have little, has to be generous.
             let patience = Some(Span(std::time::Duration::from_secs(60)));
             let limits = LimitSettings { wall_clock: patience, ..LimitSettings::default() };

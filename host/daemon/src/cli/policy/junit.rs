@@ -50,7 +50,7 @@ mod tests {
         let failures = vec![at(10, "it did not come to this"), at(0, "line 3 of night.timeline was: a")];
         let case = |title: &str, took_s, failures| {
             let (file, title) = ("night.toml".into(), title.into());
-            Case { file, title, failures, simulated: 0, took_s }
+            Case { file, title, failures, not_compared: None, simulated: 0, took_s }
         };
         let cases = vec![case("well", 0.25, Vec::new()), case("bad", 1.5, failures)];
         let (codes, never_given, unlisted) = (BTreeSet::new(), None, None);

@@ -66,9 +66,9 @@ struct Case {
 }
 
 impl Table {
-    /// Whether that file is one, and no scenario: it has cases.
+    /// Whether that file is one, and no scenario: it has cases. What is no TOML at all is neither.
     pub(super) fn is_one(text: &str) -> bool {
-        text.lines().any(|line| line.trim() == "[[case]]")
+        toml::from_str::<toml::Table>(text).is_ok_and(|document| document.contains_key("case"))
     }
 
     /// Reads one; the situation that it names is seen from it, and without one it is the quiet one that `policy eval --example` prints.

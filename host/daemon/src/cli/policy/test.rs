@@ -27,8 +27,8 @@ use crate::cli::text::{Tone, paint};
   tidegate policy test scenarios cases --policy mine.wasm --codes codes.txt    which of its codes nothing shows
 
 Beside NAME.toml lies NAME.timeline, what happened line by line with the policy that it names first; where it is missing, or is
-another policy's, nothing is compared. A file with [[case]] in it is a table: one situation, and in each case what is different
-in it and what the policy has to say.
+another policy's, nothing is compared, and that is said. A file with [[case]] in it is a table: one situation, and in each case what
+is different in it and what the policy has to say. examples/scenarios/README.md lists every key of both.
 Exit codes: 0 all passed, 1 some did not, 2 a scenario cannot be read.")]
 pub struct Test {
     /// Files of scenarios or of tables, or directories of them.
@@ -83,6 +83,8 @@ pub struct Case {
     pub title: String,
     /// Why it did not pass; empty = it passed.
     pub failures: Vec<Failure>,
+    /// Why it was not held against a golden timeline; none = it was, or has none to be held against, as a table has.
+    pub not_compared: Option<&'static str>,
     /// Simulated milliseconds; 0 = it was one question.
     pub simulated: u64,
     /// Seconds of this machine. Only for a report: the same scenarios give the same document.
@@ -143,10 +145,18 @@ impl Tried {
         let timeline = headed(&judged.ended);
         self.codes.extend(judged.ended.codes);
         let mut failures = judged.failures;
-        failures.extend(golden(&scenario.file, &timeline, self.update)?);
+        let not_compared = match golden(&scenario.file, &timeline, self.update)? {
+            Golden::Same => None,
+            Golden::Differs(failure) => {
+                failures.push(failure);
+                None
+            }
+            Golden::Missing => Some("no golden timeline; --update writes it"),
+            Golden::OfAnother => Some("golden timeline of another policy: not compared"),
+        };
         let (file, title) = (scenario.file.clone(), scenario.title.clone());
         let (simulated, took_s) = (judged.ended.simulated, begun.elapsed().as_secs_f64());
-        self.cases.push(Case { file, title, failures, simulated, took_s });
+        self.cases.push(Case { file, title, failures, not_compared, simulated, took_s });
         Ok(())
     }
 
@@ -158,7 +168,7 @@ impl Tried {
             self.codes.extend(codes);
             let title = format!("{}: {}", table.title, row.name());
             let (file, took_s) = (table.file.clone(), begun.elapsed().as_secs_f64());
-            self.cases.push(Case { file, title, failures, simulated: 0, took_s });
+            self.cases.push(Case { file, title, failures, not_compared: None, simulated: 0, took_s });
         }
         Ok(())
     }
@@ -201,7 +211,10 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Trial>, Failed> {
     for path in files.into_keys() {
         let (text, directory) = (read(&path)?, path.parent().unwrap_or(Path::new("")).to_owned());
         if Table::is_one(&text) {
-            trials.push(Trial::Table(Table::parse(&path, &text)?));
+            match Table::parse(&path, &text) {
+                Ok(table) => trials.push(Trial::Table(table)),
+                Err(failed) => problems.push(line_of(&failed)),
+            }
             continue;
         }
         match Scenario::parse(&path, &text, &|name| fleet_of(name, &directory)) {
@@ -210,9 +223,11 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Trial>, Failed> {
         }
     }
     if !problems.is_empty() {
-        return Err(Failed::usage(format!("{} things are wrong", problems.len()))
-            .at(problems.join("\n"))
-            .unchanged("no scenario was played"));
+        let what = match problems.len() {
+            1 => "one thing is wrong".to_owned(),
+            many => format!("{many} things are wrong"),
+        };
+        return Err(Failed::usage(what).at(problems.join("\n")).unchanged("no scenario was played"));
     }
     if trials.is_empty() {
         return Err(
@@ -220,6 +235,13 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Trial>, Failed> {
         );
     }
     Ok(trials)
+}
+
+/// What is wrong with a table, as the problems of scenarios are told: where, what, and what to do.
+fn line_of(Failed { told, .. }: &Failed) -> String {
+    let place = told.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+    let next = told.next.as_ref().map(|next| format!("\n  do: {next}")).unwrap_or_default();
+    format!("{place}{}{next}", told.what)
 }
 
 /// Scenarios are the files that end in `.toml`; fleets lie in directories called `fleets`.
@@ -249,24 +271,33 @@ fn headed(ended: &Ended) -> Vec<String> {
     [header].into_iter().chain(ended.timeline.iter().cloned()).collect()
 }
 
-/// What differs from the golden timeline, or nothing after it was written anew.
-fn golden(scenario: &Path, timeline: &[String], update: bool) -> Result<Vec<Failure>, Failed> {
+/// What came of holding a timeline against the golden one.
+enum Golden {
+    /// It is as it was, or was written anew.
+    Same,
+    Differs(Failure),
+    Missing,
+    OfAnother,
+}
+
+fn golden(scenario: &Path, timeline: &[String], update: bool) -> Result<Golden, Failed> {
     let path = scenario.with_extension("timeline");
     let now = timeline.iter().map(|line| format!("{line}\n")).collect::<String>();
     if update {
         write(&path, &now)?;
-        return Ok(Vec::new());
+        return Ok(Golden::Same);
     }
     if !path.exists() {
-        return Ok(Vec::new());
+        return Ok(Golden::Missing);
     }
     let golden = read(&path)?;
     if golden.lines().next() != timeline.first().map(String::as_str) {
-        return Ok(Vec::new());
+        return Ok(Golden::OfAnother);
     }
     let lines = || golden.lines().map(Some).chain(std::iter::repeat(None));
     let differs = timeline.iter().map(|line| Some(line.as_str())).chain([None]).zip(lines()).position(|(a, b)| a != b);
-    Ok(differs.map(|at| differing(&path, at, golden.lines().nth(at), timeline.get(at))).into_iter().collect())
+    let differing = |at| Golden::Differs(differing(&path, at, golden.lines().nth(at), timeline.get(at)));
+    Ok(differs.map_or(Golden::Same, differing))
 }
 
 fn differing(path: &Path, at: usize, was: Option<&str>, is: Option<&String>) -> Failure {
@@ -286,6 +317,9 @@ fn page(tested: &Tested) -> String {
     for case in &tested.cases {
         let (word, tone) = if case.failures.is_empty() { ("ok  ", Tone::Good) } else { ("FAIL", Tone::Bad) };
         text += &format!("{} {}  {}\n", paint(word, tone), case.file.display(), paint(&case.title, Tone::Quiet));
+        if let Some(why) = case.not_compared {
+            text += &format!("    {}\n", paint(why, Tone::Quiet));
+        }
         for failure in &case.failures {
             text += &format!("    {}\n", case.told(failure));
         }
