@@ -13,7 +13,7 @@ const MINUTE: u64 = 60_000;
 
 /// The database's primary dies for good; a minute later a person may order what the host has not done.
 fn night(crash_at_record: Option<usize>, ordered: bool, decider: &mut Compiled) -> Ended {
-    let fleet = three_sites().unwrap();
+    let fleet = three_sites().expect("a sound fleet");
     let dies = Fault::NodeDown(NodeOf { cluster: "orders".into(), node: "east".into() });
     let order = Command::Failover { service: "orders".into(), to: None, accept_loss: None };
     let night = [(MINUTE, What::Break(dies)), (2 * MINUTE, What::Order(order))];
@@ -25,11 +25,11 @@ fn night(crash_at_record: Option<usize>, ordered: bool, decider: &mut Compiled) 
 
 /// Whether the host's last word on the service is that it has been moved.
 fn is_moved(ended: &Ended) -> bool {
-    let lives = ended.journal.iter().flat_map(|record| &record.transitions).filter_map(|transition| {
+    let mut lives = ended.journal.iter().flat_map(|record| &record.transitions).filter_map(|transition| {
         let Change::Life { service, life } = &transition.change else { return None };
         (service == "orders").then(|| (life.state.as_str(), life.active.as_str()))
     });
-    lives.last() == Some(("failed-over", "west"))
+    lives.next_back() == Some(("failed-over", "west"))
 }
 
 fn begins_a_run(record: &Record) -> bool {

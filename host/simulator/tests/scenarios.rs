@@ -204,7 +204,7 @@ fn a_fleet_that_is_not_there_is_named() {
 fn known_instead(rest: &str) -> Vec<String> {
     let told = refused(rest);
     let (_, known) = told.split_once("expected").unwrap_or_else(|| panic!("{told}"));
-    known.lines().next().unwrap().split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    known.lines().next().expect("a line").split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 #[test]

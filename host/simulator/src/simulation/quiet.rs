@@ -89,8 +89,10 @@ impl Simulation<'_> {
         let (world, kernel, fleet) = (&self.world, &self.kernel, &self.fleet);
         let waits = |service: usize| {
             let served = world.clients[service].since.is_none();
+            // One that waits for a moment has named it.
+            let watches = self.wishes[service].is_some_and(|wish| wish.pause <= WATCHES);
             (!served && score::could_be_served(world, kernel, fleet, service))
-                || score::will_go_home(world, kernel, fleet, service)
+                || (watches && score::will_go_home(world, kernel, fleet, service))
         };
         if (0..fleet.services.len()).any(waits) { STRIDE_WITH_A_MOVE_AHEAD } else { STRIDE }
     }
