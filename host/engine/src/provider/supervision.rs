@@ -20,8 +20,10 @@ pub struct Supervision {
     restarts: usize,
     crashes: VecDeque<Duration>,
     quarantine: Option<Quarantine>,
-    /// Quarantines since a minute without crashes.
+    /// Quarantines since it last went without a crash for a minute in which it was asked.
     strikes: u32,
+    /// When the newest quarantine is over, or was.
+    rested: Duration,
 }
 
 /// A time in which nothing is asked of a revision.
@@ -38,7 +40,13 @@ pub struct Quarantine {
 impl Supervision {
     /// Of a revision that has not been asked anything yet.
     pub fn new(limits: &Limits) -> Self {
-        Supervision { restarts: limits.restarts as usize, crashes: VecDeque::new(), quarantine: None, strikes: 0 }
+        Supervision {
+            restarts: limits.restarts as usize,
+            crashes: VecDeque::new(),
+            quarantine: None,
+            strikes: 0,
+            rested: Duration::ZERO,
+        }
     }
 
     /// To be asked before each call: why nothing is asked of the provider in `slot` now.
@@ -60,13 +68,15 @@ impl Supervision {
     pub fn crashed(&mut self, why: &str, now: Duration) -> Option<&Quarantine> {
         self.forget(now);
         self.crashes.push_back(now);
-        if self.crashes.len() <= self.restarts {
+        // What was under way as a quarantine began, and crashes as well, tells nothing new.
+        if self.crashes.len() <= self.restarts || now < self.rested {
             return None;
         }
         let lasts = (QUARANTINE_FIRST * 2_u32.saturating_pow(self.strikes)).min(QUARANTINE_MOST);
         let reason = format!("{} crashes within a minute, the last: {why}", self.crashes.len());
         self.strikes = (self.strikes + 1).min(16);
-        self.quarantine = Some(Quarantine { lasts, until: now + lasts, reason });
+        self.rested = now + lasts;
+        self.quarantine = Some(Quarantine { lasts, until: self.rested, reason });
         self.quarantine.as_ref()
     }
 
@@ -85,7 +95,7 @@ impl Supervision {
         while self.crashes.front().is_some_and(|crash| now.saturating_sub(*crash) > WINDOW) {
             self.crashes.pop_front();
         }
-        if self.crashes.is_empty() {
+        if self.crashes.is_empty() && now.saturating_sub(self.rested) > WINDOW {
             self.strikes = 0;
         }
     }
@@ -174,11 +184,22 @@ mod tests {
 
     #[test]
     fn no_quarantine_is_longer_than_five_minutes() {
-        // Calls that were under way when the first of them crashed, and crash as well.
-        let mut supervision = supervision(0);
-        let lasts: Vec<u64> = (0..40).filter_map(|_| crash(&mut supervision, 0)).collect();
+        let (mut supervision, mut at) = (supervision(0), 0);
+        let mut next = || {
+            let lasts = crash(&mut supervision, at).expect("one crash is too many");
+            at += lasts;
+            lasts
+        };
+        let lasts: Vec<u64> = (0..40).map(|_| next()).collect();
         assert_eq!(lasts[..8], [5, 10, 20, 40, 80, 160, 300, 300]);
-        assert!(lasts.len() == 40 && lasts[8..].iter().all(|lasts| *lasts == 300));
+        assert!(lasts[8..].iter().all(|lasts| *lasts == 300));
+    }
+
+    #[test]
+    fn what_was_under_way_as_a_quarantine_began_brings_no_further_one() {
+        let mut supervision = supervision(0);
+        assert_eq!([0, 0, 4].map(|at| crash(&mut supervision, at)), [Some(5), None, None]);
+        assert_eq!(crash(&mut supervision, 5), Some(10));
     }
 
     #[test]
@@ -187,7 +208,10 @@ mod tests {
         assert_eq!([0, 0, 5].map(|at| crash(&mut supervision, at)), [None, Some(5), Some(10)]);
         assert_eq!(supervision.recent_crashes(seconds(65)), 1);
         assert_eq!(supervision.recent_crashes(seconds(66)), 0);
-        assert_eq!([66, 66].map(|at| crash(&mut supervision, at)), [None, Some(5)]);
+        // Nobody asked it while it was quarantined until second 15.
+        let mut sooner = supervision.clone();
+        assert_eq!([66, 66].map(|at| crash(&mut sooner, at)), [None, Some(20)]);
+        assert_eq!([76, 76].map(|at| crash(&mut supervision, at)), [None, Some(5)]);
     }
 
     #[test]
