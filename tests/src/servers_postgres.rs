@@ -334,6 +334,7 @@ impl Postgres {
         let count = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
         let expected = (names.len() - 1).to_string();
         wait_for("every standby streams", || Ok(self.value(names[0], count)? == expected))
+            .with_context(|| self.log_end())
     }
 
     fn signal(&self, name: &str, signal: Signal) -> Result<()> {
