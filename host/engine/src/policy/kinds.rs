@@ -60,14 +60,11 @@ impl Entry {
     /// Checks the function's type against ours, once, so that every call may rely on it.
     pub(super) fn check_type(&self, store: &mut Store<PolicyHost>, instance: &Instance) -> wasmtime::Result<()> {
         match self {
-            Entry::Failover(decide) => {
-                instance.get_typed_func::<Asked<'_>, Said>(store, decide)?;
-            }
-            Entry::Retention(policy) => drop(policy.load(store, instance)?),
-            Entry::Tiering(policy) => drop(policy.load(store, instance)?),
-            Entry::Cost(policy) => drop(policy.load(store, instance)?),
+            Entry::Failover(decide) => instance.get_typed_func::<Asked<'_>, Said>(store, decide).map(|_| ()),
+            Entry::Retention(policy) => policy.load(store, instance).map(|_| ()),
+            Entry::Tiering(policy) => policy.load(store, instance).map(|_| ()),
+            Entry::Cost(policy) => policy.load(store, instance).map(|_| ()),
         }
-        Ok(())
     }
 
     /// Asks a policy of retention, tiering or cost.
