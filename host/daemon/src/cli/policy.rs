@@ -19,12 +19,15 @@ pub mod check;
 pub mod eval;
 pub mod input;
 mod junit;
+pub mod kind;
 pub mod new;
+mod replies;
 pub mod report;
 mod simulated;
 pub mod storm;
 mod table;
 pub mod test;
+mod trials;
 mod workbench;
 
 pub use workbench::{Wanted, Workbench};
