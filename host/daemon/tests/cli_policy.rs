@@ -202,8 +202,8 @@ fn adviser(directory: &Path, world: &str) -> String {
         "tiering" => tidegate_test_guests::hostile_tiering(),
         _ => tidegate_test_guests::hostile_cost(),
     };
-    std::fs::write(directory.join("settings.json"), r#"{"do": "well"}"#).unwrap();
-    std::fs::write(directory.join(format!("{world}.wasm")), component).unwrap();
+    std::fs::write(directory.join("settings.json"), r#"{"do": "well"}"#).expect("it is written");
+    std::fs::write(directory.join(format!("{world}.wasm")), component).expect("it is written");
     format!("{world}.wasm")
 }
 
