@@ -1,6 +1,6 @@
 //! Policies that everybody writes first.
 
-use tidegate_kernel::contract::{Decision, Move, Outcome, Reason, Role, Situation, State, Status, Verdict};
+use tidegate_kernel::contract::{Decision, Move, Outcome, Question, Reason, Role, Situation, State, Status, Verdict};
 
 fn decision(verdict: Verdict, code: &str) -> Result<Decision, String> {
     Ok(Decision {
@@ -50,4 +50,30 @@ pub(crate) fn eager(told: &Situation) -> Result<Decision, String> {
         return decision(Verdict::FailBack(to(&told.preferred_site)), "home");
     }
     decision(Verdict::Hold, "fine")
+}
+
+/// Off it goes as the eager one does, and whoever was left behind is nobody's business.
+pub(crate) fn forgetful(told: &Situation) -> Result<Decision, String> {
+    if told.state == State::FailedOver { decision(Verdict::Hold, "fine") } else { eager(told) }
+}
+
+/// A primary that does not answer is a question, with the other sites in the operator's order, whatever they hold.
+pub(crate) fn orderly(told: &Situation) -> Result<Decision, String> {
+    let nodes = || told.cluster.iter().flat_map(|cluster| &cluster.nodes);
+    let silent = nodes().any(|node| node.site == told.active_site && node.role == Role::Unknown);
+    let standbys = nodes().filter(|node| node.role == Role::Replica);
+    let option = |node: &tidegate_kernel::contract::Node| Move {
+        to_site: node.site.clone(),
+        promote: vec![node.id.clone()],
+        shifts: Vec::new(),
+        expected_loss: None,
+    };
+    let options: Vec<Move> = standbys.map(option).collect();
+    match options.first() {
+        Some(first) if silent && told.state != State::FailedOver => {
+            let text = format!("Promote {} at {}?", first.promote[0], first.to_site);
+            decision(Verdict::Ask(Question { text, options, expires_in: 900_000 }), "silent")
+        }
+        _ => decision(Verdict::Hold, "fine"),
+    }
 }
