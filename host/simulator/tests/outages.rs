@@ -16,7 +16,7 @@ use tidegate_simulator::{Ended, Happening, Plain, Script, What, fleets};
 const MINUTE: u64 = 60_000;
 
 /// By file: the naive policy that fails it, and a word of why.
-const NAIVE: [(&str, Plain, &str); 17] = [
+const NAIVE: [(&str, Plain, &str); 18] = [
     ("aws-2025", Plain(naive::eager), "fail-over"),
     ("azure-devops-2018", Plain(naive::sleepy), "asks"),
     ("cloudflare-2020", Plain(naive::eager), "fail-over"),
@@ -30,6 +30,7 @@ const NAIVE: [(&str, Plain, &str); 17] = [
     ("k8gb-blind", Plain(naive::eager), "fail-over"),
     ("patroni-2779", Plain(naive::sleepy), "primary = west"),
     ("patroni-3453", Plain(naive::sleepy), "primary = west"),
+    ("patroni-3453-agent", Plain(naive::nervous), "verdict = fail-over"),
     ("repmgr-766", Plain(naive::forgetful), "run to west is done"),
     ("salesforce-2016", Plain(naive::eager), "verdict = fail-back"),
     ("stripe-2019", Plain(naive::sleepy), "failed-over"),
