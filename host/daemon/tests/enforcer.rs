@@ -256,6 +256,39 @@ async fn without_host_and_peers_the_lease_ends_the_primary_and_bars_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_its_lease_has_ended_goes_on_with_the_next_one() {
+    let mut stage = Stage::with_everything(0).await;
+    stage.agents.retain(|name, _| *name == "a");
+    stage.silence_host().await;
+    stage.until("the fence", Stage::is_fenced).await;
+    stage.start_host().await;
+    stage.until("the primary again", |stage| !stage.server.is_barred() && stage.server.writes()).await;
+    stage.until("the enforcer's word", |stage| stage.armed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_its_lease_has_ended_stays_so_while_another_leads_or_once_it_was_stopped() {
+    let mut stage = Stage::with_everything(0).await;
+    stage.agents.retain(|name, _| *name == "a");
+    stage.silence_host().await;
+    stage.until("the fence", Stage::is_fenced).await;
+    stage.start_host().await;
+    stage.host.as_ref().unwrap().lead("orders", Some("b"), 2);
+    let stays = async |stage: &Stage| {
+        let begin = Instant::now();
+        let while_ago = |stage: &Stage| {
+            assert!(stage.is_fenced(), "{}", std::fs::read_to_string(stage.log_of("a")).unwrap());
+            begin.elapsed() > Duration::from_millis(2 * tidegate::lease::LEASE)
+        };
+        stage.until("a while", while_ago).await;
+    };
+    stays(&stage).await;
+    stage.server.stop("fast");
+    stage.host.as_ref().unwrap().lead("orders", Some("a"), 3);
+    stays(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_synchronous_primary_needs_no_lease() {
     let mut stage = Stage::with_everything(1).await;
     stage.agents.retain(|name, _| *name == "a");

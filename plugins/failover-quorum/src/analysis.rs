@@ -117,7 +117,9 @@ fn suspicion(settings: &FailoverQuorum, situation: &Situation, site: &SiteView) 
         bad += 1;
         confirmed += u32::from(is_confirmed(settings, word));
     }
-    (bad > 0 && 2 * confirmed <= bad).then_some(SUSPICION_STEP)
+    // The votes follow when it has worked often enough; until then it would be left just as it comes back.
+    let comes_back = works_again(situation, site) > bad;
+    (comes_back || (bad > 0 && 2 * confirmed <= bad)).then_some(SUSPICION_STEP)
 }
 
 /// Bad often enough: in a row, or within the window if the bad looks outnumber the good ones.
@@ -170,6 +172,12 @@ fn bad_words<'a>(situation: &'a Situation, site: &'a SiteView) -> impl Iterator<
         matches!(word.outcome, Refused | TimedOut | Partial | WriteFailed | Corrupt)
     };
     site.observations.iter().filter(bad).filter(|word| counts(situation, &word.vantage))
+}
+
+/// So many see it work again, after bad looks.
+fn works_again(situation: &Situation, site: &SiteView) -> u32 {
+    let again = |word: &&Observation| matches!(word.outcome, Outcome::Ok | Outcome::Slow) && word.bad > 0;
+    site.observations.iter().filter(again).map(|word| u32::from(counts(situation, &word.vantage))).sum()
 }
 
 fn counts(situation: &Situation, vantage: &str) -> bool {

@@ -1,7 +1,8 @@
 //! What is to become of a held node: pure rules, by what is seen of it and what the agent last told.
 //!
 //! Knows no process and no file. The two rules that matter: a node without the bar is started only while its host says that
-//! it is the primary, and a guarded primary does not run beyond its lease.
+//! it is the primary, and a guarded primary does not run beyond its lease. What its lease alone has ended goes on with the next
+//! lease: who has one may take writes, and nobody else can have been promoted.
 
 use tidegate_kernel::contract::Millis;
 
@@ -33,17 +34,28 @@ pub enum Do {
     StartStandby,
     /// Bar it: somebody else is the primary.
     Bar,
-    /// Start it without the bar.
+    /// Start it, without the bar, whoever has put that.
     StartPrimary,
     /// End it at once, then bar it.
     Fence,
 }
 
+/// Whether a node that does not run may be started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rest {
+    /// It may.
+    #[default]
+    None,
+    /// Its lease was over: not without another one.
+    UntilALease,
+    /// Ended on purpose: not until somebody asks for it.
+    UntilAsked,
+}
+
 /// What has to be remembered of a node.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
-    /// Ended on purpose: not started until somebody asks for it.
-    resting: bool,
+    rest: Rest,
     /// The newest end of a lease of its own, or of the time in which one has to come.
     until: Option<Millis>,
     /// It ran barred the last time: a primary without the bar was promoted.
@@ -52,19 +64,21 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Its lease was over, and it was ended. Who has ended it on purpose meanwhile has the last word.
+    pub fn lease_was_over(&mut self) {
+        if self.rest == Rest::None {
+            self.rest = Rest::UntilALease;
+        }
+    }
+
     /// The node shall not be started by itself.
     pub fn rest(&mut self) {
-        self.resting = true;
+        self.rest = Rest::UntilAsked;
     }
 
     /// The node may be started again.
     pub fn wake(&mut self) {
-        (self.resting, self.start_from) = (false, 0);
-    }
-
-    /// Whether it was ended on purpose.
-    pub fn is_resting(&self) -> bool {
-        self.resting
+        (self.rest, self.start_from) = (Rest::None, 0);
     }
 
     /// It is started now.
@@ -85,13 +99,18 @@ impl Rule {
             let over = self.until.is_some_and(|until| now >= until);
             return if guarded && over { Do::Fence } else { Do::Nothing };
         }
-        if seen.ours || seen.others || self.resting || now < self.start_from {
+        if seen.ours || seen.others || self.rest == Rest::UntilAsked || now < self.start_from {
             return Do::Nothing;
         }
+        let again = self.rest == Rest::UntilALease;
         match led {
-            _ if seen.barred => Do::StartStandby,
-            Some(led) if led.primary.as_deref() == Some(node) && may_start(now, led) => Do::StartPrimary,
-            Some(Led { primary: Some(other), .. }) if other != node => Do::Bar,
+            Some(Led { primary: Some(other), .. }) if other != node && !seen.barred => Do::Bar,
+            Some(led) if led.primary.as_deref() == Some(node) && may_start(now, led) => match seen.barred {
+                true if !again => Do::StartStandby,
+                true if !led.guarded => Do::Nothing,
+                _ => Do::StartPrimary,
+            },
+            _ if seen.barred && !again => Do::StartStandby,
             _ => Do::Nothing,
         }
     }
@@ -102,6 +121,9 @@ impl Rule {
         // Promoted before its first lease has come: it has to come within a lease's length.
         let first = (runs && !seen.barred && self.was_standby).then_some(now + LEASE);
         self.until = self.until.max(own).max(first);
+        if seen.ours && self.rest == Rest::UntilALease {
+            self.rest = Rest::None;
+        }
         if runs {
             self.was_standby = seen.barred;
         }
@@ -179,6 +201,26 @@ mod tests {
         assert_eq!(rule.decide(0, "a", BARRED, None), Do::Nothing);
         rule.wake();
         assert_eq!(rule.decide(0, "a", BARRED, None), Do::StartStandby);
+    }
+
+    #[test]
+    fn what_its_lease_has_ended_goes_on_with_the_next_one_and_with_nothing_less() {
+        let cases = [
+            ("nobody has said anything", None, Do::Nothing),
+            ("its lease is still over", Some(led(Some("a"), true, Some(1_000))), Do::Nothing),
+            ("nobody leads", Some(led(None, true, None)), Do::Nothing),
+            ("another one leads", Some(led(Some("b"), true, Some(9_000))), Do::Nothing),
+            ("nobody has told of a lease", Some(led(Some("a"), false, None)), Do::Nothing),
+            ("it has one again", Some(led(Some("a"), true, Some(2_000))), Do::StartPrimary),
+        ];
+        for (what, led, expected) in cases {
+            let mut rule = Rule::default();
+            rule.lease_was_over();
+            assert_eq!(rule.decide(1_000, "a", BARRED, led.as_ref()), expected, "{what}");
+            rule.rest();
+            rule.lease_was_over();
+            assert_eq!(rule.decide(1_000, "a", BARRED, led.as_ref()), Do::Nothing, "{what}, ended on purpose as well");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Node {
         let seen = self.see();
         let done = match self.rule.decide(since_boot(), &self.hold.node, seen, led) {
             Do::StartStandby if may_begin => self.start(),
-            Do::StartPrimary if may_begin => self.start(),
+            Do::StartPrimary if may_begin => bar::lift(&self.hold.data).and_then(|()| self.start()),
             Do::Bar => bar::put(&self.hold.data),
             _ => return,
         };
@@ -174,8 +174,8 @@ impl Node {
             Err(error) => self.note(format!("its lease is over and its server was killed, but: {error:#}")),
             Ok(()) if !seen.ours && !seen.others => {
                 self.fencing = false;
-                self.rule.rest();
-                self.note("its lease was over: its server was killed, and it is barred".into());
+                self.rule.lease_was_over();
+                self.note("its lease was over: its server was killed, and it is barred until it has another".into());
             }
             Ok(()) => {}
         }

@@ -39,6 +39,8 @@ pub(crate) struct Server {
     pub(crate) set: Option<SyncSet>,
     /// Until when it may lead; asynchronous primaries only.
     pub(crate) lease_until: Millis,
+    /// Its lease alone has ended it: it goes on with the next one.
+    lease_was_over: bool,
     /// Before that its enforcer, which has just woken up, has not seen the time.
     blind_until: Millis,
     /// When it last heard from its upstream.
@@ -112,6 +114,7 @@ impl Database {
             upstream: (at != leader).then_some(leader),
             set: set.clone().filter(|_| at == leader),
             lease_until: now + LEASE,
+            lease_was_over: false,
             blind_until: 0,
             heard: now,
             acknowledges: false,
@@ -136,7 +139,7 @@ impl Database {
     }
 
     /// Lets time pass; nothing else has changed since the last time. `renewed` says by node whether its site's lease is renewed
-    /// now. Returns whether somebody was stopped.
+    /// now. Returns whether somebody was stopped or started.
     pub(crate) fn advance(&mut self, of: usize, conditions: &Conditions, now: Millis, renewed: &[bool]) -> bool {
         let length = now.saturating_sub(self.at);
         self.at = now;
@@ -265,24 +268,30 @@ impl Database {
         }
     }
 
-    /// An asynchronous primary whose lease nobody renewed is stopped by its enforcer.
+    /// An asynchronous primary whose lease nobody renewed is stopped by its enforcer, and started again with the next lease.
     fn enforce(&mut self, of: usize, conditions: &Conditions, now: Millis, renewed: &[bool]) -> bool {
-        let mut stopped = false;
+        let mut others_run = false;
         for (at, renewed) in renewed.iter().enumerate() {
-            let server = &self.servers[at];
-            let leased = server.primary && server.up && server.set.as_ref().is_none_or(|set| set.wait_for == 0);
+            let server = &mut self.servers[at];
+            let again = server.lease_was_over && !conditions.nodes[of][at].down;
+            let leased = server.primary && server.set.as_ref().is_none_or(|set| set.wait_for == 0);
             if !leased || conditions.absent(server.site) || conditions.nodes[of][at].unguarded {
                 continue;
             }
-            if *renewed {
-                self.servers[at].lease_until = now + LEASE;
-            } else if now >= server.ends() {
-                let server = &mut self.servers[at];
-                (server.up, server.barred, server.acknowledges) = (false, true, false);
-                stopped = true;
+            match (server.up, *renewed) {
+                (true, true) => server.lease_until = now + LEASE,
+                (true, false) if now >= server.ends() => {
+                    (server.up, server.barred, server.acknowledges) = (false, true, false);
+                    (server.lease_was_over, others_run) = (true, true);
+                }
+                (false, true) if again => {
+                    (server.up, server.barred, server.lease_until) = (true, false, now + LEASE);
+                    (server.lease_was_over, others_run) = (false, true);
+                }
+                _ => {}
             }
         }
-        stopped
+        others_run
     }
 
     /// When the next lease ends that nobody renews: then the world has to look again.
@@ -435,7 +444,7 @@ impl Database {
     /// Stopped and barred; the proof.
     pub(crate) fn fence(&mut self, at: usize) -> Proof {
         let server = &mut self.servers[at];
-        (server.up, server.barred, server.acknowledges) = (false, true, false);
+        (server.up, server.barred, server.acknowledges, server.lease_was_over) = (false, true, false, false);
         Proof { kind: "stopped".into(), position: Some(server.log), survives_restart: true, facts: Vec::new() }
     }
 
@@ -443,7 +452,7 @@ impl Database {
     pub(crate) fn unfence(&mut self, at: usize, now: Millis) {
         let server = &mut self.servers[at];
         (server.up, server.barred, server.lease_until) = (true, false, now + LEASE);
-        server.primary = true;
+        (server.primary, server.lease_was_over) = (true, false);
     }
 
     /// A standby of `primary`, with what that has and no more.
@@ -451,6 +460,7 @@ impl Database {
         let (log, timeline) = (self.servers[primary].log, self.servers[primary].timeline);
         let server = &mut self.servers[at];
         (server.up, server.primary, server.barred, server.upstream) = (true, false, true, Some(primary));
+        server.lease_was_over = false;
         (server.log, server.timeline, server.heard, server.set) = (log, timeline, now, None);
     }
 }
