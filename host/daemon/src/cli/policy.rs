@@ -19,6 +19,7 @@ pub mod check;
 pub mod eval;
 pub mod input;
 mod junit;
+pub mod kind;
 pub mod new;
 pub mod report;
 mod simulated;
