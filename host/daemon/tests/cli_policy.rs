@@ -200,6 +200,79 @@ fn new_writes_a_project_in_each_language_and_never_over_anything() {
     }
 }
 
+/// A policy that keeps everything, and says why in a word of its settings.
+fn adviser(directory: &Path, world: &str) -> String {
+    let component = match world {
+        "retention" => tidegate_test_guests::hostile_retention(),
+        "tiering" => tidegate_test_guests::hostile_tiering(),
+        _ => tidegate_test_guests::hostile_cost(),
+    };
+    std::fs::write(directory.join("settings.json"), r#"{"do": "well"}"#).expect("it is written");
+    std::fs::write(directory.join(format!("{world}.wasm")), component).expect("it is written");
+    format!("{world}.wasm")
+}
+
+#[test]
+fn policies_of_every_kind_are_checked_asked_and_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let with = ["--settings", "settings.json"];
+    let kinds = [
+        ("retention", "keep 3 of 3", "/0/reasons/0/text", "full-1"),
+        ("tiering", "move 0 of 2", "/0/reasons/0/text", "read-today"),
+        ("cost", "self-test: active-passive", "/assignments/0/reasons/0/text", "SERVICE"),
+    ];
+    for (world, short, place, named) in kinds {
+        let plugin = adviser(directory.path(), world);
+        let run = |words: &[&str], input: &str| {
+            tidegate(directory.path(), &[&["policy"], words, &with[..]].concat(), input)
+        };
+        let checked = run(&["check", &plugin], "");
+        assert!(said(&checked).contains(short) && said(&checked).contains("always the same"), "{}", said(&checked));
+        let report = document(&run(&["check", &plugin, "--json"], ""));
+        assert_eq!((&report["world"], report["situations"].as_array().unwrap().len()), (&world.into(), 5));
+
+        let example = tidegate(directory.path(), &["policy", "eval", "--example", world], "");
+        let example = String::from_utf8_lossy(&example.stdout).into_owned();
+        let answer = document(&run(&["eval", &plugin, "--input", "-"], &example));
+        assert_eq!(answer["decision"].pointer(place), Some(&"well".into()), "{answer}");
+        let page = said(&run(&["eval", &plugin, "--input", "-", "--explain"], &example));
+        assert!(page.contains(named) && page.contains("well [said]"), "{page}");
+        let wrong = said(&run(&["eval", &plugin, "--input", "-"], r#"{"now": 1, "backup": []}"#));
+        assert!(wrong.contains("--example KIND"), "{wrong}");
+
+        let measured = document(&run(&["bench", &plugin, "--decisions", "20", "--json"], ""));
+        assert!(measured["fuel"].as_u64() > Some(0), "{measured}");
+    }
+}
+
+#[test]
+fn a_table_asks_the_kind_of_policy_that_it_names() {
+    let directory = tempfile::tempdir().unwrap();
+    adviser(directory.path(), "retention");
+    let table = |case: &str| {
+        let text = format!("title = \"Backups\"\nkind = \"retention\"\n\n[[case]]\nname = \"a case\"\n{case}\n");
+        std::fs::write(directory.path().join("table.toml"), text).unwrap();
+        let words = ["policy", "test", "table.toml", "--policy", "retention.wasm", "--settings", "settings.json"];
+        tidegate(directory.path(), &words, "")
+    };
+    let good = table("unset = [\"/backups/0/parent\"]\nreason = \"said\"\nanswer = { \"/0/keep\" = true }");
+    assert_eq!(code(&good), 0, "{}", said(&good));
+    let cases = [
+        ("answer = { \"/0/keep\" = false }", 1, "/0/keep of its answer is true, not false"),
+        ("answer = { \"/7/keep\" = true }", 1, "/7/keep is nowhere in its answer"),
+        ("reason = \"old\"", 1, "old is no reason of it; it has: said"),
+        ("declines = true", 1, "it decides, keep 3 of 3"),
+        ("verdict = \"hold\"", 2, "a policy of retention gives no verdict"),
+        ("set = { \"/backups/0/age\" = 1 }", 2, "no such field: backups.0.age"),
+    ];
+    for (case, exit, why) in cases {
+        let output = table(case);
+        assert!(code(&output) == exit && said(&output).contains(why), "{case}: {}", said(&output));
+    }
+    let built_in = tidegate(directory.path(), &["policy", "test", "table.toml"], "");
+    assert_eq!(code(&built_in), 2);
+}
+
 #[test]
 fn new_refuses_another_kind_and_a_bad_name_and_writes_nothing() {
     let directory = tempfile::tempdir().unwrap();

@@ -19,6 +19,7 @@ mod policy;
 mod provider;
 mod question;
 mod refusal;
+mod request;
 mod selftest;
 mod slot;
 mod stage;
@@ -39,6 +40,7 @@ pub use provider::{
 };
 pub use question::{Answer, Decided, PolicyFault, Question};
 pub use refusal::Refusal;
+pub use request::{Reply, Request};
 pub use slot::{PolicySlot, ProviderSlot, RevisionName, Swapped};
 pub use stage::{RevisionSpec, Staged};
 pub use world::{CONTRACT, World};

@@ -4,7 +4,9 @@
 //! the host does. Does not know slots: a revision is handed in, a result is handed out.
 
 mod check;
+mod choices;
 pub(crate) mod host;
+mod kinds;
 pub(crate) mod wasi;
 pub(crate) mod workers;
 
@@ -15,11 +17,12 @@ use crate::{
     meter::NotForPolicies,
     metrics::Counters,
     question::{Decided, PolicyFault, Question},
+    request::{Reply, Request},
     ticker::ticks,
     translate::{self, situation::Situation},
-    world::CONTRACT,
 };
 use host::PolicyHost;
+use kinds::Entry;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -28,15 +31,14 @@ use std::{
 use tidegate_kernel::contract::{Decision, Manifest, Problem};
 use wasmtime::{
     Store, Trap,
-    component::{Component, ComponentExportIndex, Instance, InstancePre, Linker, TypedFunc},
+    component::{Component, Instance, InstancePre, Linker, TypedFunc},
 };
 
 /// One policy, bound to one worker's engine.
 pub(crate) struct PolicyCode {
     instance: InstancePre<PolicyHost>,
     plugin: plugin::GuestIndices,
-    /// None in the worlds that are not asked about failover.
-    decide: Option<ComponentExportIndex>,
+    entry: Entry,
 }
 
 /// One policy with its settings and limits: immutable, and numbered.
@@ -74,7 +76,9 @@ struct Ran<R> {
     fuel: u64,
 }
 
-type DecideFunc<'a> = TypedFunc<(Situation<'a>,), (Result<failover_policy::Decision, String>,)>;
+/// What `decide` takes, and what it returns.
+type Asked<'a> = (Situation<'a>,);
+type Said = (Result<failover_policy::Decision, String>,);
 
 impl PolicyRevision {
     /// The plugin's own name and version.
@@ -88,25 +92,8 @@ impl PolicyCode {
     pub(crate) fn link(engine: &wasmtime::Engine, component: &Component) -> wasmtime::Result<Self> {
         let instance = instance_pre(engine, component)?;
         let plugin = plugin::GuestIndices::new(&instance)?;
-        let interface = component.get_export_index(None, &*format!("tidegate:dr/failover-policy@{CONTRACT}"));
-        let decide = interface.and_then(|interface| component.get_export_index(Some(&interface), "decide"));
-        if decide.is_some() {
-            failover_policy::GuestIndices::new(&instance)?;
-        }
-        Ok(PolicyCode { instance, plugin, decide })
-    }
-
-    /// Whether it belongs to a world that is not asked about failover.
-    pub(crate) fn decides_nothing(&self) -> bool {
-        self.decide.is_none()
-    }
-
-    /// Checks the type of `decide` against ours, once, so that every call may rely on it.
-    fn check_decide(&self, store: &mut Store<PolicyHost>, instance: &Instance) -> wasmtime::Result<()> {
-        if let Some(decide) = &self.decide {
-            instance.get_typed_func::<(Situation<'_>,), (Result<failover_policy::Decision, String>,)>(store, decide)?;
-        }
-        Ok(())
+        let entry = Entry::of(component, &instance)?;
+        Ok(PolicyCode { instance, plugin, entry })
     }
 }
 
@@ -117,16 +104,43 @@ impl std::fmt::Debug for PolicyCode {
 }
 
 impl PolicyWorker {
-    /// Asks the revision. Whatever goes wrong is a fault, never a verdict, and never a panic.
+    /// Asks the revision, a failover policy. Whatever goes wrong is a fault, never a verdict, and never a panic.
     pub fn decide(&self, revision: &PolicyRevision, question: &Arc<Question>) -> Decided {
+        let entry = &revision.code[self.index].entry;
+        self.put(
+            revision,
+            Request::Failover(question.clone()),
+            |store, instance| decide(entry, revision, question, store, instance),
+            |decision| check::check(decision, &question.situation),
+        )
+    }
+
+    /// Asks the revision, a policy of any kind: the same, for what is asked too seldom to be lent.
+    pub fn ask(&self, revision: &PolicyRevision, request: &Request) -> Decided<Reply> {
+        if let Request::Failover(question) = request {
+            return self.decide(revision, question).map(Reply::Failover);
+        }
+        let entry = &revision.code[self.index].entry;
+        self.put(
+            revision,
+            request.clone(),
+            |store, instance| entry.ask(request, &revision.settings, store, instance),
+            |reply| choices::check(reply, request),
+        )
+    }
+
+    fn put<R>(
+        &self,
+        revision: &PolicyRevision,
+        request: Request,
+        call: impl FnOnce(&mut Store<PolicyHost>, &Instance) -> wasmtime::Result<Result<R, String>>,
+        check: impl FnOnce(&R) -> Result<(), String>,
+    ) -> Decided<R> {
         let started = Instant::now();
-        let code = &revision.code[self.index];
-        let mut ran = self.run(&code.instance, &revision.limits, Some(question.clone()), |store, instance| {
-            decide(code, revision, question, store, instance)
-        });
-        let result = ran.result.and_then(|said| said.map_err(PolicyFault::Declined)).and_then(|decision| {
-            check::check(&decision, &question.situation).map_err(PolicyFault::Invalid)?;
-            Ok(decision)
+        let mut ran = self.run(&revision.code[self.index].instance, &revision.limits, Some(request), call);
+        let result = ran.result.and_then(|said| said.map_err(PolicyFault::Declined)).and_then(|said| {
+            check(&said).map_err(PolicyFault::Invalid)?;
+            Ok(said)
         });
         self.counters.decided(&result);
         Decided {
@@ -142,10 +156,10 @@ impl PolicyWorker {
         }
     }
 
-    /// What the plugin says of itself; also checks that `decide` has the contract's type.
+    /// What the plugin says of itself; also checks that what it is asked by has the contract's type.
     pub(crate) fn describe(&self, code: &PolicyCode, limits: &Limits) -> Result<Manifest, PolicyFault> {
         let ran = self.run(&code.instance, limits, None, |store, instance| {
-            code.check_decide(store, instance)?;
+            code.entry.check_type(store, instance)?;
             code.plugin.load(&mut *store, instance)?.call_describe(store)
         });
         ran.result.map(Into::into)
@@ -176,11 +190,11 @@ impl PolicyWorker {
         &self,
         instance: &InstancePre<PolicyHost>,
         limits: &Limits,
-        question: Option<Arc<Question>>,
+        request: Option<Request>,
         call: impl FnOnce(&mut Store<PolicyHost>, &Instance) -> wasmtime::Result<R>,
     ) -> Ran<R> {
         let guarded = catch_unwind(AssertUnwindSafe(|| {
-            let mut store = self.store(limits, question)?;
+            let mut store = self.store(limits, request)?;
             let result = instance.instantiate(&mut store).and_then(|instance| call(&mut store, &instance));
             let fuel = limits.fuel - store.get_fuel().unwrap_or_default().min(limits.fuel);
             let mut host = store.into_data();
@@ -198,8 +212,8 @@ impl PolicyWorker {
         }
     }
 
-    fn store(&self, limits: &Limits, question: Option<Arc<Question>>) -> wasmtime::Result<Store<PolicyHost>> {
-        let mut store = Store::new(&self.engine, PolicyHost::new(limits, question));
+    fn store(&self, limits: &Limits, request: Option<Request>) -> wasmtime::Result<Store<PolicyHost>> {
+        let mut store = Store::new(&self.engine, PolicyHost::new(limits, request));
         store.limiter(|host| &mut host.meter);
         store.call_hook(|mut store, hook| store.data_mut().meter.cross(hook));
         store.set_fuel(limits.fuel)?;
@@ -223,21 +237,18 @@ fn instance_pre(engine: &wasmtime::Engine, component: &Component) -> wasmtime::R
 }
 
 fn decide(
-    code: &PolicyCode,
+    entry: &Entry,
     revision: &PolicyRevision,
     question: &Question,
     store: &mut Store<PolicyHost>,
     instance: &Instance,
 ) -> wasmtime::Result<Result<Decision, String>> {
-    let index = code
-        .decide
-        .as_ref()
-        .ok_or_else(|| wasmtime::Error::new(NotForPolicies("deciding a failover in another world".into())))?;
+    let index = entry.failover()?;
     let func = instance.get_func(&mut *store, index).ok_or_else(|| wasmtime::format_err!("it exports no decide"))?;
     #[expect(unsafe_code, reason = "checking a hundred fields for each decision costs more than the decision")]
-    // SAFETY: `describe` runs `check_decide` on every component before a revision of it exists, and the type of a
+    // SAFETY: `describe` runs `check_type` on every component before a revision of it exists, and the type of a
     // component's export is the same in each of its instances.
-    let func: DecideFunc<'_> = unsafe { TypedFunc::new_unchecked(func) };
+    let func: TypedFunc<Asked<'_>, Said> = unsafe { TypedFunc::new_unchecked(func) };
     let memo =
         if question.memo_format == revision.manifest.memo_format { question.situation.memo.as_str() } else { "" };
     let situation = Situation::lend(&question.situation, memo, &revision.settings);

@@ -12,7 +12,8 @@ use tidegate_kernel::{
 };
 
 /// Of what nobody looks at.
-const UNKNOWN: Consensus = Consensus { status: Status::Unknown, agreeing: 0, voting: 0, expected: 0, held: 0 };
+pub(crate) const UNKNOWN: Consensus =
+    Consensus { status: Status::Unknown, agreeing: 0, voting: 0, expected: 0, held: 0 };
 
 /// One question to a policy: the situation, and what else it may look up while it decides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +32,7 @@ pub struct Question {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Answer {
-    /// "health.observations", "health.agreed", "replication.topology", "dns.resolve".
+    /// "health.observations", "health.agreed", "replication.topology", "dns.resolve", "storage.list-objects", "storage.stat".
     pub capability: String,
     /// In the contract's order.
     pub arguments: Vec<String>,
@@ -39,10 +40,10 @@ pub struct Answer {
     pub result: serde_json::Value,
 }
 
-/// What a policy said, or why it said nothing that counts.
+/// What a policy said, or why it said nothing that counts: a failover policy's decision, or the answer of any kind of policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Decided {
+pub struct Decided<R = Decision> {
     /// Of the slot, when this was decided.
     pub revision: u64,
     /// Of the plugin's file.
@@ -50,7 +51,7 @@ pub struct Decided {
     /// Of the settings that it had.
     pub settings_hash: String,
     /// The decision, or the reason why there is none: then the host holds, and raises an alarm.
-    pub result: Result<Decision, PolicyFault>,
+    pub result: Result<R, PolicyFault>,
     /// Each capability and arguments once.
     pub answers: Vec<Answer>,
     /// The same for the same question, on every machine.
@@ -166,6 +167,14 @@ impl Question {
         let consensus = own.map_or(UNKNOWN, |view| view.consensus);
         let sites = self.picture.health.entry(service).or_default();
         sites.entry(site).or_insert(Health { observations, consensus })
+    }
+}
+
+impl<R> Decided<R> {
+    /// The same with another form of what was said.
+    pub fn map<S>(self, form: impl FnOnce(R) -> S) -> Decided<S> {
+        let Decided { revision, digest, settings_hash, result, answers, fuel, took, memory, log } = self;
+        Decided { revision, digest, settings_hash, result: result.map(form), answers, fuel, took, memory, log }
     }
 }
 

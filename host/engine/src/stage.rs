@@ -114,8 +114,8 @@ pub(crate) async fn stage(inner: &Arc<Inner>, spec: RevisionSpec) -> Result<Stag
     let inspected = admitted(inner, &spec)?;
     let world = inspected.world;
     let made = if world.is_policy() {
-        let (inner, digest) = (inner.clone(), inspected.digest.clone());
-        let staging = move || policy(&inner, &spec, digest);
+        let (inner, inspected) = (inner.clone(), inspected.clone());
+        let staging = move || policy(&inner, &spec, &inspected);
         flatten(tokio::task::spawn_blocking(staging).await).map(|revision| (Kind::Policy(revision), Vec::new()))
     } else {
         provider(inner, spec, &inspected).await.map(|revision| {
@@ -158,10 +158,10 @@ pub(crate) fn limits(world: World, settings: &LimitSettings) -> Limits {
     if world.is_policy() { Limits::policy().with(settings) } else { Limits::provider().with(settings) }
 }
 
-fn policy(inner: &Inner, spec: &RevisionSpec, digest: String) -> Result<PolicyRevision, Refusal> {
-    let limits = limits(World::Failover, &spec.limits);
+fn policy(inner: &Inner, spec: &RevisionSpec, inspected: &Inspected) -> Result<PolicyRevision, Refusal> {
+    let limits = limits(inspected.world, &spec.limits);
     let workers = quiet(&inner.shared.workers.workers);
-    let compiled = inner.compiled(&spec.bytes, &digest, &workers[0].engine)?;
+    let compiled = inner.compiled(&spec.bytes, &inspected.digest, &workers[0].engine)?;
     let code: Vec<PolicyCode> = workers.iter().map(|worker| link(worker, &compiled)).collect::<Result<_, _>>()?;
     let settings = spec.settings.to_string();
     let manifest = workers[0].describe(&code[0], &limits).map_err(|fault| failed("describe", &fault))?;
@@ -172,14 +172,14 @@ fn policy(inner: &Inner, spec: &RevisionSpec, digest: String) -> Result<PolicyRe
     }
     let revision = PolicyRevision {
         number: inner.shared.number(),
-        digest,
+        digest: inspected.digest.clone(),
         settings_hash: inspect::digest(settings.as_bytes()),
         settings,
         limits,
         manifest,
         code: Arc::new(code),
     };
-    test(&workers, &revision, &spec.cases)?;
+    test(&workers, &revision, inspected.world, &spec.cases)?;
     Ok(revision)
 }
 
@@ -202,7 +202,7 @@ fn link(worker: &PolicyWorker, compiled: &[u8]) -> Result<PolicyCode, Refusal> {
     PolicyCode::link(&worker.engine, &component).map_err(|error| unlinked(&error))
 }
 
-fn test(workers: &[PolicyWorker], revision: &PolicyRevision, cases: &[Situation]) -> Result<(), Refusal> {
+fn test(workers: &[PolicyWorker], revision: &PolicyRevision, world: World, cases: &[Situation]) -> Result<(), Refusal> {
     for (number, case) in cases.iter().enumerate() {
         let question = Arc::new(Question::new(case.clone()));
         // In every worker, because a real case warms what a quiet situation does not touch.
@@ -212,12 +212,11 @@ fn test(workers: &[PolicyWorker], revision: &PolicyRevision, cases: &[Situation]
             }
         }
     }
-    let quiet = Arc::new(neutral::question());
+    let Some(quiet) = neutral::request(world) else { return Ok(()) };
     for worker in workers {
-        match worker.decide(revision, &quiet).result {
-            // Only failover policies are asked, and one may well decline a service that it does not know.
+        match worker.ask(revision, &quiet).result {
+            // A policy may well decline what it does not know.
             Ok(_) | Err(PolicyFault::Declined(_)) => {}
-            Err(PolicyFault::NotForPolicies(_)) if revision.code[0].decides_nothing() => {}
             Err(fault) => return Err(failed("the quiet situation", &fault)),
         }
     }

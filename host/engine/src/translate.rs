@@ -5,6 +5,7 @@
 pub(crate) mod decision;
 pub(crate) mod observe;
 pub(crate) mod providers;
+pub(crate) mod requests;
 pub(crate) mod situation;
 
 /// The same enum on both sides: one line per enum instead of two matches.

@@ -13,6 +13,9 @@ pub type Timestamp = u64;
 /// A length of time in milliseconds.
 pub type Millis = u64;
 
+/// Millionths of the currency that the fleet file names.
+pub type Money = i64;
+
 /// Grows whenever the right to act changes hands: a fencing token.
 pub type Epoch = u64;
 
@@ -50,6 +53,11 @@ macro_rules! contract_enum {
         }
     )*};
 }
+
+pub mod cost;
+pub mod retention;
+pub mod storage;
+pub mod tiering;
 
 contract_enum! {
     /// How critical a service is, the most critical first.

@@ -7,12 +7,15 @@ use std::{
 };
 
 /// Crate, feature, and the name of the variable that holds the component's path.
-const GUESTS: [(&str, &str, &str); 8] = [
+const GUESTS: [(&str, &str, &str); 11] = [
     ("hostile-policy", "", "HOSTILE_POLICY"),
     ("hostile-policy", "loop-in-describe", "LOOPS_IN_DESCRIBE"),
     ("hostile-policy", "loop-in-start", "LOOPS_IN_START"),
     ("hostile-provider", "", "HOSTILE_PROVIDER"),
     ("hostile-signal", "", "HOSTILE_SIGNAL"),
+    ("hostile-adviser", "retention", "HOSTILE_RETENTION"),
+    ("hostile-adviser", "tiering", "HOSTILE_TIERING"),
+    ("hostile-adviser", "cost", "HOSTILE_COST"),
     ("echo-replication", "", "ECHO_REPLICATION"),
     ("starttls-probe", "", "STARTTLS_PROBE"),
     ("failover-quorum", "", "FAILOVER_QUORUM"),
@@ -22,7 +25,7 @@ fn main() {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("set by cargo"));
     let root = here.ancestors().nth(3).expect("three levels below the workspace").to_owned();
     let out = PathBuf::from(env::var("OUT_DIR").expect("set by cargo"));
-    for guest in ["hostile-policy", "hostile-provider", "hostile-signal", "echo-replication", "starttls-probe"] {
+    for (guest, ..) in GUESTS.iter().filter(|(guest, ..)| here.join("..").join(guest).exists()) {
         println!("cargo:rerun-if-changed={}", here.join("..").join(guest).display());
     }
     for ingredient in ["wit", "sdk/src", "sdk/wit", "plugins/failover-quorum/src", ".cargo/config.toml"] {

@@ -21,11 +21,13 @@ pub mod input;
 mod junit;
 pub mod kind;
 pub mod new;
+mod replies;
 pub mod report;
 mod simulated;
 pub mod storm;
 mod table;
 pub mod test;
+mod trials;
 mod workbench;
 
 pub use workbench::{Wanted, Workbench};

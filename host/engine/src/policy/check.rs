@@ -56,7 +56,7 @@ impl<'a> Names<'a> {
     }
 }
 
-fn check_reason(reason: &Reason) -> Result<(), String> {
+pub(super) fn check_reason(reason: &Reason) -> Result<(), String> {
     let stable = !reason.code.is_empty() && reason.code.len() <= 64;
     let stable = stable && reason.code.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     stable
@@ -116,7 +116,7 @@ fn check_shares(shares: &[Share], names: &Names) -> Result<(), String> {
 }
 
 /// A hostile name may be long, and ends up in a log.
-fn short(name: &str) -> String {
+pub(super) fn short(name: &str) -> String {
     let end = name.char_indices().nth(60).map_or(name.len(), |(end, _)| end);
     format!("{:?}", &name[..end])
 }

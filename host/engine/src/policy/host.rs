@@ -1,4 +1,4 @@
-//! What a policy finds behind its imports: the frozen picture of its question, and its log.
+//! What a policy finds behind its imports: the frozen picture of its request, and its log.
 //!
 //! Nothing here waits, and nothing here can change the world. Every answer is recorded by what was asked.
 
@@ -6,12 +6,12 @@ use crate::{
     bindings::policies::tidegate::dr::{dns, health, log, replication, storage, types},
     limits::Limits,
     log::{Level, Log},
-    meter::Meter,
-    question::{Answer, Question},
+    meter::{Meter, NotForPolicies},
+    question::{Answer, Question, UNKNOWN},
+    request::Request,
     translate,
 };
 use serde::Serialize;
-use std::sync::Arc;
 use tidegate_kernel::contract::Failure;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 
@@ -21,21 +21,21 @@ pub(crate) struct PolicyHost {
     pub(crate) log: Log,
     pub(crate) table: ResourceTable,
     /// None while the plugin only describes itself.
-    pub(crate) question: Option<Arc<Question>>,
+    pub(crate) request: Option<Request>,
     pub(crate) answers: Vec<Answer>,
     pub(crate) random: super::wasi::Random,
     log_bytes: u64,
 }
 
 impl PolicyHost {
-    pub(crate) fn new(limits: &Limits, question: Option<Arc<Question>>) -> Self {
+    pub(crate) fn new(limits: &Limits, request: Option<Request>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources as usize);
         PolicyHost {
             meter: Meter::new(*limits),
             log: Log::new(limits.log.0),
             table,
-            question,
+            request,
             answers: Vec::new(),
             random: super::wasi::Random::default(),
             log_bytes: limits.log.0,
@@ -44,6 +44,15 @@ impl PolicyHost {
 
     pub(crate) fn lines(&mut self) -> Vec<crate::log::Line> {
         self.log.take(self.log_bytes)
+    }
+
+    /// What a failover policy is asked. No other kind of request comes with a picture.
+    fn question(&self) -> wasmtime::Result<Option<&Question>> {
+        match &self.request {
+            Some(Request::Failover(question)) => Ok(Some(question)),
+            Some(_) => Ok(None),
+            None => Err(wasmtime::Error::new(NotForPolicies("an observation outside of a decision".into()))),
+        }
     }
 
     fn record(&mut self, capability: &str, arguments: &[&str], result: &impl Serialize) -> wasmtime::Result<()> {
@@ -81,14 +90,13 @@ impl log::Host for PolicyHost {
 
 impl health::Host for PolicyHost {
     fn observations(&mut self, service: String, site: String) -> wasmtime::Result<Vec<health::Observation>> {
-        let found = self.question.as_ref().map(|question| question.observations(&service, &site)).unwrap_or_default();
+        let found = self.question()?.map(|question| question.observations(&service, &site)).unwrap_or_default();
         self.record("health.observations", &[&service, &site], &found)?;
         Ok(translate::list(found))
     }
 
     fn agreed(&mut self, service: String, site: String) -> wasmtime::Result<health::Consensus> {
-        let question = self.question.as_ref().ok_or_else(nothing_to_ask)?;
-        let found = question.agreed(&service, &site);
+        let found = self.question()?.map_or(UNKNOWN, |question| question.agreed(&service, &site));
         self.record("health.agreed", &[&service, &site], &found)?;
         Ok(found.into())
     }
@@ -96,8 +104,7 @@ impl health::Host for PolicyHost {
 
 impl replication::Host for PolicyHost {
     fn topology(&mut self, name: String) -> wasmtime::Result<Result<replication::Cluster, types::Failure>> {
-        let question = self.question.as_ref().ok_or_else(nothing_to_ask)?;
-        let found = question.topology(&name);
+        let found = self.question()?.map_or_else(|| Err(no("cluster", &name)), |question| question.topology(&name));
         self.record("replication.topology", &[&name], &found)?;
         Ok(found.map(Into::into).map_err(Into::into))
     }
@@ -105,34 +112,36 @@ impl replication::Host for PolicyHost {
 
 impl dns::Host for PolicyHost {
     fn resolve(&mut self, name: String) -> wasmtime::Result<Result<dns::Route, types::Failure>> {
-        let question = self.question.as_ref().ok_or_else(nothing_to_ask)?;
-        let found = question.resolve(&name);
+        let found = self.question()?.map_or_else(|| Err(no("route", &name)), |question| question.resolve(&name));
         self.record("dns.resolve", &[&name], &found)?;
         Ok(found.map(Into::into).map_err(Into::into))
     }
 }
 
+// No request carries objects to be found: what a policy is to weigh comes with it, whole.
 impl storage::Host for PolicyHost {
     fn list_objects(
         &mut self,
         bucket: String,
-        _prefix: String,
-        _cursor: Option<String>,
-        _limit: u32,
+        prefix: String,
+        cursor: Option<String>,
+        limit: u32,
     ) -> wasmtime::Result<Result<storage::Page, types::Failure>> {
-        Ok(Err(no_bucket(&bucket).into()))
+        self.question()?;
+        let failure = no("bucket", &bucket);
+        let arguments = [&*bucket, &prefix, cursor.as_deref().unwrap_or_default(), &limit.to_string()];
+        self.record("storage.list-objects", &arguments, &Err::<(), _>(&failure))?;
+        Ok(Err(failure.into()))
     }
 
-    fn stat(&mut self, bucket: String, _key: String) -> wasmtime::Result<Result<storage::Object, types::Failure>> {
-        Ok(Err(no_bucket(&bucket).into()))
+    fn stat(&mut self, bucket: String, key: String) -> wasmtime::Result<Result<storage::Object, types::Failure>> {
+        self.question()?;
+        let failure = no("bucket", &bucket);
+        self.record("storage.stat", &[&bucket, &key], &Err::<(), _>(&failure))?;
+        Ok(Err(failure.into()))
     }
 }
 
-/// No question carries objects: what a tiering or retention policy is to weigh comes with its request.
-fn no_bucket(bucket: &str) -> Failure {
-    Failure::NotFound(format!("bucket {bucket} is not in the picture"))
-}
-
-fn nothing_to_ask() -> wasmtime::Error {
-    wasmtime::Error::new(crate::meter::NotForPolicies("an observation outside of a decision".into()))
+fn no(what: &str, name: &str) -> Failure {
+    Failure::NotFound(format!("{what} {name} is not in the picture"))
 }

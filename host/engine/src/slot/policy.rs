@@ -1,4 +1,4 @@
-//! A failover policy's slot: asked on the workers, replaced in one step, committed under a lock.
+//! A policy's slot: asked on the workers, replaced in one step, committed under a lock.
 //!
 //! Does not know what a decision leads to.
 
@@ -8,6 +8,7 @@ use crate::{
     policy::{PolicyRevision, PolicyWorker},
     question::{Decided, PolicyFault, Question},
     refusal::Refusal,
+    request::{Reply, Request},
     stage::Staged,
 };
 use arc_swap::ArcSwap;
@@ -15,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tidegate_kernel::event::{Answered, Read, Revision};
 use tokio::sync::oneshot;
 
-/// A place for a failover policy.
+/// A place for a policy.
 #[derive(Debug)]
 pub struct PolicySlot {
     name: String,
@@ -52,6 +53,11 @@ impl PolicySlot {
         self.active.load_full()
     }
 
+    /// Asks the active revision, a policy of any kind, on a worker.
+    pub async fn ask(&self, request: Request) -> Decided<Reply> {
+        self.on_a_worker(self.active.load_full(), move |worker, revision| worker.ask(revision, &request)).await
+    }
+
     /// Asks the active revision, on a worker.
     pub async fn decide(&self, question: Arc<Question>) -> Decided {
         self.decide_then(question, |decided| decided).await
@@ -61,7 +67,9 @@ impl PolicySlot {
     /// has done when it returns was done by the active revision. It must be quick and must not wait.
     pub async fn decide_then<R>(&self, question: Arc<Question>, commit: impl FnOnce(Decided) -> R + Send) -> R {
         loop {
-            let decided = self.ask(self.active.load_full(), question.clone()).await;
+            let asked = question.clone();
+            let decide = move |worker: &PolicyWorker, revision: &PolicyRevision| worker.decide(revision, &asked);
+            let decided = self.on_a_worker(self.active.load_full(), decide).await;
             let _held = self.committing.read().unwrap_or_else(PoisonError::into_inner);
             if self.active.load().number == decided.revision {
                 return commit(decided);
@@ -72,9 +80,17 @@ impl PolicySlot {
 
     /// Asks the active revision on this thread, which has to own `worker`; for the simulator and the benches.
     pub fn decide_on(&self, worker: &PolicyWorker, question: &Arc<Question>) -> Decided {
+        self.here(|revision| worker.decide(revision, question))
+    }
+
+    /// The same for a policy of any kind.
+    pub fn ask_on(&self, worker: &PolicyWorker, request: &Request) -> Decided<Reply> {
+        self.here(|revision| worker.ask(revision, request))
+    }
+
+    fn here<R>(&self, ask: impl Fn(&PolicyRevision) -> Decided<R>) -> Decided<R> {
         loop {
-            let revision = self.active.load();
-            let decided = worker.decide(&revision, question);
+            let decided = ask(&self.active.load());
             let _held = self.committing.read().unwrap_or_else(PoisonError::into_inner);
             if self.active.load().number == decided.revision {
                 return decided;
@@ -157,12 +173,16 @@ impl PolicySlot {
         swapped
     }
 
-    async fn ask(&self, revision: Arc<PolicyRevision>, question: Arc<Question>) -> Decided {
+    async fn on_a_worker<R: Send + 'static>(
+        &self,
+        revision: Arc<PolicyRevision>,
+        ask: impl FnOnce(&PolicyWorker, &PolicyRevision) -> Decided<R> + Send + 'static,
+    ) -> Decided<R> {
         let (answer, answered) = oneshot::channel();
         let asked = revision.clone();
         let submitted = self.shared.workers.submit(Box::new(move |worker| {
             // Nobody may be waiting any more.
-            let _ = answer.send(worker.decide(&asked, &question));
+            let _ = answer.send(ask(worker, &asked));
         }));
         if !submitted {
             return unavailable(&revision, "every worker is busy and the queue is full", &self.shared.counters);
@@ -174,7 +194,7 @@ impl PolicySlot {
     }
 }
 
-fn unavailable(revision: &PolicyRevision, why: &str, counters: &Counters) -> Decided {
+fn unavailable<R>(revision: &PolicyRevision, why: &str, counters: &Counters) -> Decided<R> {
     let result = Err(PolicyFault::Unavailable(why.to_owned()));
     counters.decided(&result);
     Decided {
@@ -213,7 +233,7 @@ mod tests {
         let staged = warm();
         for _ in 0..4 {
             let (slot, worker) = (slot.clone(), worker.clone());
-            let question: Question = neutral::question();
+            let question = Question::new(neutral::situation());
             let decide = move || drop(slot.decide_on(&worker, &Arc::new(question)));
             std::thread::spawn(decide).join().unwrap();
         }

@@ -5,6 +5,7 @@
 mod commands;
 mod contract;
 mod databases;
+mod kinds;
 mod loading;
 mod policies;
 mod providers;

@@ -22,6 +22,12 @@ guest! {
     hostile_provider = "HOSTILE_PROVIDER";
     /// A signal whose numbers are none.
     hostile_signal = "HOSTILE_SIGNAL";
+    /// A retention policy that breaks the rule that its settings name.
+    hostile_retention = "HOSTILE_RETENTION";
+    /// The same for tiering.
+    hostile_tiering = "HOSTILE_TIERING";
+    /// The same for cost.
+    hostile_cost = "HOSTILE_COST";
     /// A database's provider that answers with what it was asked.
     echo_replication = "ECHO_REPLICATION";
     /// A probe that begins in the clear and goes on in TLS.

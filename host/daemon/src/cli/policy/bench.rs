@@ -2,12 +2,11 @@
 //!
 //! Asks on one thread, as each of a host's workers does; what a host adds (sensing, guard, journal) is not in it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
-use tidegate_engine::{PolicySlot, PolicyWorker, Question, neutral};
+use tidegate_engine::{PolicySlot, PolicyWorker, Request, neutral};
 
 use super::{With, input};
 use crate::cli::console::Console;
@@ -26,7 +25,7 @@ pub struct Bench {
     /// How it is to be asked.
     #[command(flatten)]
     pub with: With,
-    /// A situation as JSON, or a whole question with its picture; - = standard input [default: that of `policy eval --example`].
+    /// What it is asked, as `policy eval` takes it; - = standard input [default: what `policy eval --example KIND` prints].
     #[arg(long, value_name = "FILE")]
     pub input: Option<String>,
     /// How many decisions; a tenth as many come before and do not count.
@@ -62,27 +61,21 @@ pub struct Measured {
 pub async fn run(console: &Console, asked: &Bench) -> Result<Exit, Failed> {
     let bench = asked.with.bench(1).await?;
     console.progress("compiling it");
-    let slot = bench.ready(asked.with.wanted(&asked.plugin)?).await?;
-    let revision = slot.revision();
-    let question = match &asked.input {
-        Some(file) => input::read(file, &revision.manifest.memo_format)?,
-        None => Question::new(neutral::situation()),
+    let (slot, seen) = bench.ready_of_any_kind(asked.with.wanted(&asked.plugin)?).await?;
+    let request = match &asked.input {
+        Some(file) => input::read(file, seen.world, &slot.revision().manifest.memo_format)?,
+        None => neutral::request(seen.world).ok_or_else(|| Failed::usage("it decides nothing").at(&asked.plugin))?,
     };
     console.progress(&format!("deciding {} times", asked.decisions));
     let [worker] = &bench.workers()[..] else { return Err(Failed::new("the engine has more than one worker")) };
-    let measured = measure(&slot, worker, &Arc::new(question), asked.decisions)?;
+    let measured = measure(&slot, worker, &request, asked.decisions)?;
     console.show(&measured, |measured, _| lines(measured))?;
     Ok(Exit::Done)
 }
 
-fn measure(
-    slot: &PolicySlot,
-    worker: &PolicyWorker,
-    question: &Arc<Question>,
-    decisions: u32,
-) -> Result<Measured, Failed> {
+fn measure(slot: &PolicySlot, worker: &PolicyWorker, request: &Request, decisions: u32) -> Result<Measured, Failed> {
     let once = || {
-        let decided = slot.decide_on(worker, question);
+        let decided = slot.ask_on(worker, request);
         let no = |fault: &_| {
             Failed::new(format!("the policy gave no decision: {fault}")).next("ask it with `tidegate policy eval`")
         };

@@ -2,21 +2,17 @@
 //!
 //! Whether what it decides is wise is for its own tests, `policy eval` and the guard.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
 use serde::Serialize;
-use tidegate_engine::inspect::{self, MAX_FILE};
-use tidegate_engine::{Decided, Inspected, PolicyFault, PolicySlot, PolicyWorker, Question, World, neutral};
-use tidegate_kernel::contract::{Decision, Manifest, Outcome, PastMove, SiteView, Situation, State, Status};
+use tidegate_engine::{Decided, Inspected, PolicyFault, PolicySlot, PolicyWorker, Reply, Request, World};
+use tidegate_kernel::contract::Manifest;
 
-use super::With;
+use super::{With, replies, trials};
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
-use crate::cli::plugins::{component, refused};
 use crate::cli::text::{Table, Tone, cell, facts, one_line, paint};
-use crate::said::verdict;
 
 /// A policy is asked in so many engines, so often each.
 const ENGINES: usize = 2;
@@ -60,7 +56,7 @@ pub struct Report {
     pub settings: serde_json::Value,
     /// Until it was compiled, linked and tried.
     pub ready_ms: u64,
-    /// What it says to a few plain situations.
+    /// What it says to a few plain situations, or requests, of its kind.
     pub situations: Vec<Asked>,
     /// The same question had the same answer, whenever and wherever it was asked.
     pub deterministic: bool,
@@ -85,7 +81,7 @@ pub struct Asked {
     /// What it is about.
     pub situation: &'static str,
     /// None = a host would hold.
-    pub decision: Option<Decision>,
+    pub decision: Option<Reply>,
     /// Why there is none.
     pub fault: Option<PolicyFault>,
     /// What it cost.
@@ -99,11 +95,8 @@ pub async fn run(console: &Console, asked: &Check) -> Result<Exit, Failed> {
     let bench = asked.with.bench(ENGINES).await?;
     console.progress("compiling it");
     let started = Instant::now();
-    let slot = bench.ready(asked.with.wanted(&asked.plugin)?).await?;
+    let (slot, seen) = bench.ready_of_any_kind(asked.with.wanted(&asked.plugin)?).await?;
     let ready_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let limits = slot.revision().limits;
-    let seen = inspect::inspect(&component(&asked.plugin)?, MAX_FILE, |_| limits);
-    let seen = seen.map_err(|refusal| refused(&refusal, &asked.plugin))?;
     let report = report(seen, &slot, &bench.workers(), ready_ms);
     console.show(&report, |report, _| page(report))?;
     Ok(if report.situations.iter().all(is_sound) { Exit::Done } else { Exit::Failed })
@@ -116,8 +109,8 @@ fn is_sound(asked: &Asked) -> bool {
 
 fn report(seen: Inspected, slot: &PolicySlot, workers: &[PolicyWorker], ready_ms: u64) -> Report {
     let revision = slot.revision();
-    let ask = |(name, situation)| ask(slot, workers, name, situation);
-    let situations: Vec<Asked> = situations().into_iter().map(ask).collect();
+    let ask = |(name, request): (_, Request)| ask(slot, workers, name, &request);
+    let situations: Vec<Asked> = trials::of(seen.world).into_iter().map(ask).collect();
     Report {
         world: seen.world,
         contract: seen.contract,
@@ -133,10 +126,9 @@ fn report(seen: Inspected, slot: &PolicySlot, workers: &[PolicyWorker], ready_ms
     }
 }
 
-fn ask(slot: &PolicySlot, workers: &[PolicyWorker], name: &'static str, situation: Situation) -> Asked {
-    let question = Arc::new(Question::new(situation));
+fn ask(slot: &PolicySlot, workers: &[PolicyWorker], name: &'static str, request: &Request) -> Asked {
     let askings = workers.iter().flat_map(|worker| std::iter::repeat_n(worker, TIMES));
-    let said: Vec<Decided> = askings.map(|worker| slot.decide_on(worker, &question)).collect();
+    let said: Vec<Decided<Reply>> = askings.map(|worker| slot.ask_on(worker, request)).collect();
     let same = said.windows(2).all(|pair| same(&pair[0], &pair[1]));
     let Decided { result, fuel, .. } = said.into_iter().next().expect("it was asked in every engine");
     let (decision, fault) = match result {
@@ -147,60 +139,18 @@ fn ask(slot: &PolicySlot, workers: &[PolicyWorker], name: &'static str, situatio
 }
 
 /// Everything but the time that it took.
-fn same(one: &Decided, other: &Decided) -> bool {
-    let said = |decided: &Decided| (decided.result.clone(), decided.answers.clone(), decided.log.clone());
+fn same(one: &Decided<Reply>, other: &Decided<Reply>) -> bool {
+    let said = |decided: &Decided<Reply>| (decided.result.clone(), decided.answers.clone(), decided.log.clone());
     said(one) == said(other) && one.fuel == other.fuel
-}
-
-/// Enough to see a policy at work: a service of two sites, on five days.
-fn situations() -> [(&'static str, Situation); 5] {
-    let on = |change: &dyn Fn(&mut Situation)| {
-        let mut situation = neutral::situation();
-        change(&mut situation);
-        situation
-    };
-    [
-        ("all is well", on(&|_| {})),
-        ("the active site is lost", on(&|of| see(&mut of.sites[0], Status::Unhealthy, Outcome::TimedOut))),
-        ("nothing is known of the active site", on(&|of| see(&mut of.sites[0], Status::Unknown, Outcome::Error))),
-        (
-            "everything is lost",
-            on(&|of| of.sites.iter_mut().for_each(|site| see(site, Status::Unhealthy, Outcome::TimedOut))),
-        ),
-        ("it was moved, and home is well again", on(&moved)),
-    ]
-}
-
-/// Every vantage point agrees, and has for a minute.
-fn see(site: &mut SiteView, status: Status, outcome: Outcome) {
-    site.consensus.status = status;
-    site.consensus.held = 60_000;
-    for look in &mut site.observations {
-        (look.outcome, look.latency) = (outcome, None);
-        (look.good, look.bad) = (0, if outcome.is_bad() { look.consecutive } else { 0 });
-    }
-}
-
-/// To the second site, an hour ago.
-fn moved(situation: &mut Situation) {
-    (situation.state, situation.active_site) = (State::FailedOver, situation.sites[1].site.clone());
-    (situation.sites[0].share, situation.sites[1].share) = (0, 100);
-    situation.moves.push(PastMove {
-        finished_ago: situation.state_held,
-        from_site: situation.preferred_site.clone(),
-        to_site: situation.active_site.clone(),
-        succeeded: true,
-        automatic: true,
-    });
 }
 
 /// What a host answers to each import of a policy, by the beginning of its name; and whether to beware of it.
 const ANSWERS: [(&str, &str, bool); 17] = [
     ("tidegate:dr/types", "types only", false),
     ("tidegate:dr/log", "kept with the decision", false),
-    ("tidegate:dr/", "answered from the picture of the situation's moment", false),
-    ("wasi:clocks/", "reads a clock: it stands still at the situation's `now`, and waiting stops the decision", true),
-    ("wasi:random/", "reads randomness: the same bytes for the same situation", true),
+    ("tidegate:dr/", "answered from the picture of the request's moment", false),
+    ("wasi:clocks/", "reads a clock: it stands still at the request's `now`, and waiting stops the decision", true),
+    ("wasi:random/", "reads randomness: the same bytes for the same request", true),
     ("wasi:cli/environment", "empty", false),
     ("wasi:cli/exit", "stops the decision", false),
     ("wasi:cli/stdin", "empty", false),
@@ -262,7 +212,10 @@ fn situation_table(situations: &[Asked]) -> String {
     let mut table = Table::new(["situation", "verdict", "because", "fuel", ""]);
     for asked in situations {
         let (verdict, because) = match (&asked.decision, &asked.fault) {
-            (Some(said), _) => (cell(verdict(&said.verdict), Tone::Plain), said.analysis.clone()),
+            (Some(reply), _) => {
+                let (said, codes) = replies::short(reply);
+                (cell(said, Tone::Plain), codes)
+            }
             (None, fault) => {
                 (cell("no decision", Tone::Bad), fault.as_ref().map_or(String::new(), ToString::to_string))
             }
@@ -276,12 +229,12 @@ fn situation_table(situations: &[Asked]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_engine::{Decided, PolicyFault, neutral};
+    use tidegate_engine::{Decided, PolicyFault, Reply};
     use tidegate_kernel::contract::Decision;
 
-    use super::{Asked, import, is_sound, same, situations};
+    use super::{Asked, import, is_sound, same};
 
-    fn decided(fuel: u64, analysis: &str) -> Decided {
+    fn decided(fuel: u64, analysis: &str) -> Decided<Reply> {
         let mut decision: Decision = serde_json::from_value(serde_json::json!({
             "verdict": "hold", "analysis": "", "reasons": [], "vetoes": [], "would-change-if": [],
             "ask-again-in": null, "memo": "", "facts": [],
@@ -292,7 +245,7 @@ mod tests {
             revision: 1,
             digest: String::new(),
             settings_hash: String::new(),
-            result: Ok(decision),
+            result: Ok(Reply::Failover(decision)),
             answers: Vec::new(),
             fuel,
             took: fuel,
@@ -329,15 +282,6 @@ mod tests {
         for (name, beware, answer) in cases {
             let told = import(name.to_owned());
             assert!(told.beware == beware && told.answer.contains(answer), "{told:?}");
-        }
-    }
-
-    #[test]
-    fn the_situations_are_five_different_ones() {
-        let all = situations();
-        assert_eq!(all[0].1, neutral::situation());
-        for (at, (name, situation)) in all.iter().enumerate() {
-            assert!(all[..at].iter().all(|(_, other)| other != situation), "{name}");
         }
     }
 }

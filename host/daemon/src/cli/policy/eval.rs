@@ -1,4 +1,5 @@
-//! `tidegate policy eval`: one situation in, one decision out; as JSON, or told to people as `explain` tells it.
+//! `tidegate policy eval`: one situation in, one decision out, or one request of another kind and its answer; as JSON, or told to
+//! people.
 //!
 //! No guard is asked: this is what the policy says, not what a host would do.
 
@@ -7,10 +8,11 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde::Serialize;
 use tidegate_engine::log::Line;
-use tidegate_engine::{Answer, Decided, PolicyFault, PolicyRevision, Question, neutral};
+use tidegate_engine::{Answer, Decided, PolicyFault, PolicyRevision, Reply, Request, neutral};
 use tidegate_kernel::contract::{Decision, Situation};
 
-use super::{With, input};
+use super::kind::Kind;
+use super::{With, input, replies};
 use crate::cli::console::Console;
 use crate::cli::explain;
 use crate::cli::failed::{Exit, Failed};
@@ -24,6 +26,7 @@ use crate::said;
   tidegate policy eval --example > situation.json            a quiet situation to begin with
   tidegate policy eval policy.wasm --input situation.json    the decision, as JSON
   tidegate policy eval policy.wasm --input - --explain       told to people
+  tidegate policy eval --example retention | tidegate policy eval keep.wasm --input -
   tidegate policy eval builtin:failover-quorum --input situation.json --settings patient.json
 
 Exit codes: 0 decided, 1 no decision (a host would hold), 2 bad usage or input.")]
@@ -31,7 +34,7 @@ pub struct Eval {
     /// A component's file, or builtin:NAME.
     #[arg(required_unless_present = "example")]
     pub plugin: Option<String>,
-    /// A situation as JSON, or a whole question with its picture; - = standard input.
+    /// What it is asked, as JSON: a situation, or a whole question with its picture; a request of its own kind; - = standard input.
     #[arg(long, value_name = "FILE", required_unless_present = "example")]
     pub input: Option<String>,
     /// How it is to be asked.
@@ -40,9 +43,9 @@ pub struct Eval {
     /// Tell people, unless --json asks for JSON all the same.
     #[arg(long)]
     pub explain: bool,
-    /// Print a situation to begin with, and ask nobody.
-    #[arg(long, conflicts_with_all = ["plugin", "input"])]
-    pub example: bool,
+    /// Print what policies of that kind are asked, to begin with, and ask nobody [default kind: failover].
+    #[arg(long, value_name = "KIND", num_args = 0..=1, default_missing_value = "failover", conflicts_with_all = ["plugin", "input"])]
+    pub example: Option<Kind>,
 }
 
 /// What the policy said, and what it cost.
@@ -56,7 +59,7 @@ pub struct Evaluated {
     /// Of its settings.
     pub settings_hash: String,
     /// None = a host would hold.
-    pub decision: Option<Decision>,
+    pub decision: Option<Reply>,
     /// Why there is none.
     pub fault: Option<PolicyFault>,
     /// The same for the same question, on every machine.
@@ -74,19 +77,27 @@ pub struct Evaluated {
 /// Asks, and prints.
 pub async fn run(console: &Console, asked: &Eval) -> Result<Exit, Failed> {
     let (Some(plugin), Some(file)) = (&asked.plugin, &asked.input) else {
-        return print(console, &neutral::situation()).map(|()| Exit::Done);
+        return example(console, asked.example.unwrap_or_default()).map(|()| Exit::Done);
     };
     let bench = asked.with.bench(1).await?;
     console.progress("compiling it");
-    let slot = bench.ready(asked.with.wanted(plugin)?).await?;
+    let (slot, seen) = bench.ready_of_any_kind(asked.with.wanted(plugin)?).await?;
     let revision = slot.revision();
-    let question = std::sync::Arc::new(input::read(file, &revision.manifest.memo_format)?);
-    let said = evaluated(slot.decide(question.clone()).await, &revision);
+    let request = input::read(file, seen.world, &revision.manifest.memo_format)?;
+    let said = evaluated(slot.ask(request.clone()).await, &revision);
     match asked.explain && !console.json() {
-        true => console.say(&page(&said, &question))?,
+        true => console.say(&page(&said, &request))?,
         false => print(console, &said)?,
     }
     Ok(if said.decision.is_some() { Exit::Done } else { Exit::Failed })
+}
+
+/// Of a failover question the situation: its picture is seldom needed.
+fn example(console: &Console, kind: Kind) -> Result<(), Failed> {
+    match neutral::request(kind.world()) {
+        Some(Request::Failover(question)) => print(console, &question.situation),
+        request => print(console, &request),
+    }
 }
 
 /// JSON in any case: in lines for people, on one line for a program.
@@ -95,7 +106,7 @@ fn print<T: Serialize>(console: &Console, value: &T) -> Result<(), Failed> {
     console.show(value, |_, _| lines)
 }
 
-fn evaluated(decided: Decided, revision: &PolicyRevision) -> Evaluated {
+fn evaluated(decided: Decided<Reply>, revision: &PolicyRevision) -> Evaluated {
     let (decision, fault) = match decided.result {
         Ok(decision) => (Some(decision), None),
         Err(fault) => (None, Some(fault)),
@@ -115,10 +126,14 @@ fn evaluated(decided: Decided, revision: &PolicyRevision) -> Evaluated {
 }
 
 /// The one screen.
-fn page(said: &Evaluated, question: &Question) -> String {
-    let mut text = headline(&question.situation);
+fn page(said: &Evaluated, request: &Request) -> String {
+    let mut text = match request {
+        Request::Failover(question) => headline(&question.situation),
+        _ => said.decision.as_ref().map(|reply| replies::page(reply, request) + "\n").unwrap_or_default(),
+    };
     let mut lines = match (&said.decision, &said.fault) {
-        (Some(decision), _) => decision_lines(decision),
+        (Some(Reply::Failover(decision)), _) => decision_lines(decision),
+        (Some(_), _) => Vec::new(),
         (None, fault) => {
             vec![("no decision", paint(fault.as_ref().map_or(String::new(), ToString::to_string), Tone::Bad))]
         }
@@ -127,7 +142,10 @@ fn page(said: &Evaluated, question: &Question) -> String {
     lines.extend(said.log.iter().map(|line| ("log", one_line(&line.text))));
     lines.push(("decided by", by(said)));
     text += &facts(lines);
-    let votes = explain::votes(&question.situation);
+    let votes = match request {
+        Request::Failover(question) => explain::votes(&question.situation),
+        _ => Vec::new(),
+    };
     if !votes.is_empty() {
         let _ = write!(text, "\n{}", explain::vote_table(&votes));
     }

@@ -1,13 +1,15 @@
-//! What a policy is asked, as JSON: a situation under the contract's names, or a whole question with its picture.
+//! What a policy is asked, as JSON under the contract's names: a situation, or a whole question with its picture; or the request of
+//! another kind of policy.
 //!
 //! Strict: what is misspelt is named, because a policy would silently be asked something else. Knows no policy.
 
 use std::io::Read as _;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tidegate_engine::Question;
+use tidegate_engine::{Question, Request, World};
 use tidegate_kernel::contract::Situation;
 use tidegate_kernel::picture::Picture;
 
@@ -15,7 +17,7 @@ use crate::cli::failed::Failed;
 
 /// What is known here.
 const KNOWN: &str =
-    "`tidegate policy eval --example` prints a whole situation, and wit/v0.1.0/policies.wit says what it means";
+    "`tidegate policy eval --example KIND` prints a whole one, and wit/v0.1.0/policies.wit says what it means";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -27,8 +29,9 @@ struct Whole {
     picture: Picture,
 }
 
-/// Reads a file, or standard input where it is called `-`. A memo without its format is taken for one of `memo_format`.
-pub fn read(file: &str, memo_format: &str) -> Result<Question, Failed> {
+/// Reads what policies of that world are asked from a file, or from standard input where it is called `-`. A memo without its
+/// format is taken for one of `memo_format`.
+pub fn read(file: &str, world: World, memo_format: &str) -> Result<Request, Failed> {
     let text = match file {
         "-" => {
             let mut text = String::new();
@@ -36,21 +39,33 @@ pub fn read(file: &str, memo_format: &str) -> Result<Question, Failed> {
         }
         path => std::fs::read_to_string(path),
     };
-    let text = text.map_err(|error| Failed::usage(format!("the situation cannot be read: {error}")).at(file))?;
-    question(&text, memo_format).map_err(|failed| failed.at(if file == "-" { "standard input" } else { file }))
+    let text = text.map_err(|error| Failed::usage(format!("the input cannot be read: {error}")).at(file))?;
+    request(&text, world, memo_format).map_err(|failed| failed.at(if file == "-" { "standard input" } else { file }))
+}
+
+/// Reads what policies of that world are asked from JSON.
+pub fn request(text: &str, world: World, memo_format: &str) -> Result<Request, Failed> {
+    match world {
+        World::Retention => json(text).and_then(|_| strict(text)).map(|asked| Request::Retention(Arc::new(asked))),
+        World::Tiering => json(text).and_then(|_| strict(text)).map(|asked| Request::Tiering(Arc::new(asked))),
+        World::Cost => json(text).and_then(|_| strict(text)).map(|asked| Request::Cost(Arc::new(asked))),
+        _ => question(text, memo_format).map(|asked| Request::Failover(Arc::new(asked))),
+    }
 }
 
 /// Reads a situation, or a whole question with its picture, from JSON.
 pub fn question(text: &str, memo_format: &str) -> Result<Question, Failed> {
-    let value: Value =
-        serde_json::from_str(text).map_err(|error| Failed::usage(format!("this is not JSON: {error}")))?;
-    let whole = if value.get("situation").is_some() {
+    let whole = if json(text)?.get("situation").is_some() {
         strict(text)?
     } else {
         Whole { situation: strict(text)?, memo_format: None, picture: Picture::default() }
     };
     let memo_format = whole.memo_format.unwrap_or_else(|| memo_format.to_owned());
     Ok(Question { situation: whole.situation, memo_format, picture: whole.picture })
+}
+
+fn json(text: &str) -> Result<Value, Failed> {
+    serde_json::from_str(text).map_err(|error| Failed::usage(format!("this is not JSON: {error}")))
 }
 
 /// Every field known, none left out; else which one, and what is known.
@@ -70,9 +85,9 @@ fn strict<T: DeserializeOwned>(text: &str) -> Result<T, Failed> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use tidegate_engine::neutral;
+    use tidegate_engine::{World, neutral};
 
-    use super::question;
+    use super::{question, request};
 
     fn example() -> Value {
         serde_json::to_value(neutral::situation()).unwrap()
@@ -84,6 +99,23 @@ mod tests {
         assert_eq!((asked.situation, asked.memo_format.as_str()), (neutral::situation(), "v2"));
         let whole = json!({ "situation": example(), "memo-format": "v1", "picture": { "health": {} } });
         assert_eq!(question(&whole.to_string(), "v2").unwrap().memo_format, "v1");
+    }
+
+    #[test]
+    fn takes_what_it_prints_as_an_example_of_each_kind_and_of_no_other() {
+        let kinds = [World::Failover, World::Retention, World::Tiering, World::Cost];
+        for kind in kinds {
+            let asked = neutral::request(kind).unwrap();
+            let text = serde_json::to_string(&asked).unwrap();
+            assert_eq!(request(&text, kind, "").unwrap(), asked);
+            for other in kinds.into_iter().filter(|other| *other != kind) {
+                assert!(request(&text, other, "").is_err(), "{kind} as {other}");
+            }
+        }
+        let mut misspelt = serde_json::to_value(neutral::request(World::Tiering).unwrap()).unwrap();
+        misspelt["items"][0]["object"]["stored-as"] = json!("warm");
+        let told = request(&misspelt.to_string(), World::Tiering, "").unwrap_err().to_string();
+        assert!(told.contains("items[0].object.stored-as") && told.contains("`cool`"), "{told}");
     }
 
     #[test]

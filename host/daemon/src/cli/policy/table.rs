@@ -1,18 +1,19 @@
-//! Tables for `policy test`: one situation, and in each case what is different in it and what the policy has to say.
+//! Tables for `policy test`: one situation, or one request of another kind of policy, and in each case what is different in it and
+//! what the policy has to say.
 //!
 //! Knows no world and no time: each case is one question.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tidegate_engine::{Decided, PolicyFault, PolicySlot, Question, neutral};
+use tidegate_engine::{Decided, PolicyFault, PolicySlot, Reply, Request, neutral};
 use tidegate_kernel::contract::Decision;
 use tidegate_simulator::scenario::Failure;
 use toml::Spanned;
 
-use super::input;
+use super::kind::Kind;
+use super::{input, replies};
 use crate::cli::failed::Failed;
 use crate::said;
 
@@ -23,6 +24,8 @@ pub(super) struct Table {
     pub file: PathBuf,
     /// In one line.
     pub title: String,
+    /// Which policies it asks.
+    pub kind: Kind,
     /// Given to the policy, unless the command line names others.
     pub settings: Option<Value>,
     /// In their order.
@@ -33,7 +36,8 @@ pub(super) struct Table {
 #[derive(Debug)]
 pub(super) struct Row {
     line: u32,
-    situation: String,
+    kind: Kind,
+    request: String,
     case: Case,
 }
 
@@ -41,6 +45,9 @@ pub(super) struct Row {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Document {
     title: String,
+    #[serde(default)]
+    kind: Kind,
+    #[serde(alias = "request")]
     situation: Option<PathBuf>,
     settings: Option<toml::Table>,
     case: Vec<Spanned<Case>>,
@@ -61,6 +68,9 @@ struct Case {
     analysis: Option<String>,
     reason: Option<String>,
     veto: Option<String>,
+    /// By JSON pointer into the answer, as `policy eval` prints it.
+    #[serde(default)]
+    answer: toml::Table,
     #[serde(default)]
     declines: bool,
 }
@@ -71,37 +81,42 @@ impl Table {
         toml::from_str::<toml::Table>(text).is_ok_and(|document| document.contains_key("case"))
     }
 
-    /// Reads one; the situation that it names is seen from it, and without one it is the quiet one that `policy eval --example` prints.
+    /// Reads one; the situation that it names is seen from it, and without one it is what `policy eval --example KIND` prints.
     pub(super) fn parse(file: &Path, text: &str) -> Result<Table, Failed> {
         let at = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
         let document: Document = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| at(span.start));
             Failed::usage(error.message().trim_end().to_owned()).at(format!("{}:{line}", file.display()))
         })?;
-        let base = base(file, document.situation.as_deref())?;
+        let kind = document.kind;
+        let base = base(file, kind, document.situation.as_deref())?;
         let row = |case: Spanned<Case>| {
             let line = u32::try_from(at(case.span().start)).unwrap_or(0);
             let case = case.into_inner();
             let here = |failed: Failed| failed.at(format!("{}:{line}", file.display()));
-            let situation = changed(&base, &case).map_err(here)?;
+            case.fits(kind).map_err(here)?;
+            let request = changed(&base, &case).map_err(here)?;
             // Read once now, so that what is misspelt is known before anything is asked.
-            input::question(&situation, "").map_err(here)?;
-            Ok(Row { line, situation, case })
+            input::request(&request, kind.world(), "").map_err(here)?;
+            Ok(Row { line, kind, request, case })
         };
         let rows = document.case.into_iter().map(row).collect::<Result<Vec<_>, Failed>>()?;
         let settings = document.settings.and_then(|settings| serde_json::to_value(settings).ok());
-        Ok(Table { file: file.to_owned(), title: document.title, settings, rows })
+        Ok(Table { file: file.to_owned(), title: document.title, kind, settings, rows })
     }
 }
 
-fn base(file: &Path, named: Option<&Path>) -> Result<Value, Failed> {
+fn base(file: &Path, kind: Kind, named: Option<&Path>) -> Result<Value, Failed> {
     let Some(named) = named else {
-        return serde_json::to_value(neutral::situation())
-            .map_err(|error| Failed::new(format!("the example situation: {error}")));
+        let example = match neutral::request(kind.world()) {
+            Some(Request::Failover(question)) => serde_json::to_value(&question.situation),
+            request => serde_json::to_value(request),
+        };
+        return example.map_err(|error| Failed::new(format!("the example: {error}")));
     };
     let path = file.parent().unwrap_or(Path::new("")).join(named);
     let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failed::usage(format!("the situation cannot be read: {error}")).at(path.display()))?;
+        .map_err(|error| Failed::usage(format!("what it asks cannot be read: {error}")).at(path.display()))?;
     serde_json::from_str(&text).map_err(|error| Failed::usage(format!("this is not JSON: {error}")).at(path.display()))
 }
 
@@ -139,46 +154,72 @@ impl Row {
 
     /// Asks the policy. Returns what was not as it has to be, and the codes that it gave.
     pub(super) async fn play(&self, slot: &PolicySlot) -> Result<(Vec<Failure>, Vec<String>), Failed> {
-        let question: Question = input::question(&self.situation, &slot.revision().manifest.memo_format)?;
-        let decided = slot.decide(Arc::new(question)).await;
-        let codes = decided.result.as_ref().map(codes).unwrap_or_default();
+        let request = input::request(&self.request, self.kind.world(), &slot.revision().manifest.memo_format)?;
+        let decided = slot.ask(request).await;
+        let codes = decided.result.as_ref().map(replies::codes).unwrap_or_default();
         let failure = |text| Failure { line: self.line, text };
         Ok((self.case.missed(&decided).into_iter().map(failure).collect(), codes))
     }
 }
 
 impl Case {
-    fn missed(&self, decided: &Decided) -> Vec<String> {
-        let decision = match (&decided.result, self.declines) {
-            (Ok(decision), false) => decision,
+    /// Only a failover policy gives a verdict.
+    fn fits(&self, kind: Kind) -> Result<(), Failed> {
+        let verdicts = [&self.verdict, &self.to, &self.analysis, &self.veto];
+        if kind == Kind::Failover || verdicts.iter().all(|key| key.is_none()) {
+            return Ok(());
+        }
+        let why = format!("a policy of {} gives no verdict, destination, analysis or veto", kind.world());
+        Err(Failed::usage(why)
+            .next("say what its answer has to be: answer = { \"/0/keep\" = true }, or reason = \"CODE\""))
+    }
+
+    fn missed(&self, decided: &Decided<Reply>) -> Vec<String> {
+        let reply = match (&decided.result, self.declines) {
+            (Ok(reply), false) => reply,
             (Err(PolicyFault::Declined(_)), true) => return Vec::new(),
-            (Ok(decision), true) => return vec![format!("it decides, {}", said::verdict(&decision.verdict))],
+            (Ok(reply), true) => return vec![format!("it decides, {}", replies::short(reply).0)],
             (Err(fault), _) => return vec![format!("there is no decision: {fault}")],
         };
+        let mut missed = match reply {
+            Reply::Failover(decision) => self.missed_in(decision),
+            _ => among("reason", self.reason.as_deref(), &replies::codes(reply)).into_iter().collect(),
+        };
+        let answer = serde_json::to_value(reply).unwrap_or_default();
+        missed.extend(self.answer.iter().filter_map(|(pointer, wanted)| differs(&answer, pointer, wanted)));
+        missed
+    }
+
+    fn missed_in(&self, decision: &Decision) -> Vec<String> {
         let to = said::destination(&decision.verdict).unwrap_or("nowhere");
         let one = |what: &str, wanted: &Option<String>, is: &str| {
             let wanted = wanted.as_deref().filter(|wanted| *wanted != is)?;
             Some(format!("the {what} is {is}, not {wanted}"))
         };
-        let among = |what: &str, wanted: &Option<String>, all: Vec<&str>| {
-            let wanted = wanted.as_deref().filter(|wanted| !all.contains(wanted))?;
-            Some(format!("{wanted} is no {what} of it; it has: {}", all.join(", ")))
-        };
-        let reasons = decision.reasons.iter().map(|reason| reason.code.as_str()).collect();
-        let vetoes = decision.vetoes.iter().map(|veto| veto.reason.code.as_str()).collect();
+        let reasons: Vec<&str> = decision.reasons.iter().map(|reason| reason.code.as_str()).collect();
+        let vetoes: Vec<&str> = decision.vetoes.iter().map(|veto| veto.reason.code.as_str()).collect();
         let missed = [
             one("verdict", &self.verdict, decision.verdict.name()),
             one("destination", &self.to, to),
             one("analysis", &self.analysis, &decision.analysis),
-            among("reason", &self.reason, reasons),
-            among("veto", &self.veto, vetoes),
+            among("reason", self.reason.as_deref(), &reasons),
+            among("veto", self.veto.as_deref(), &vetoes),
         ];
         missed.into_iter().flatten().collect()
     }
 }
 
-fn codes(decision: &Decision) -> Vec<String> {
-    let reasons = decision.reasons.iter().map(|reason| &reason.code);
-    let vetoes = decision.vetoes.iter().map(|veto| &veto.reason.code);
-    std::iter::once(&decision.analysis).chain(reasons).chain(vetoes).cloned().collect()
+fn among(what: &str, wanted: Option<&str>, all: &[impl AsRef<str>]) -> Option<String> {
+    let wanted = wanted.filter(|wanted| all.iter().all(|known| known.as_ref() != *wanted))?;
+    let all: Vec<&str> = all.iter().map(AsRef::as_ref).collect();
+    Some(format!("{wanted} is no {what} of it; it has: {}", all.join(", ")))
+}
+
+fn differs(answer: &Value, pointer: &str, wanted: &toml::Value) -> Option<String> {
+    let wanted = serde_json::to_value(wanted).unwrap_or_default();
+    match answer.pointer(pointer) {
+        Some(is) if *is == wanted => None,
+        Some(is) => Some(format!("{pointer} of its answer is {is}, not {wanted}")),
+        None => Some(format!("{pointer} is nowhere in its answer")),
+    }
 }

@@ -27,8 +27,8 @@ use crate::cli::text::{Tone, paint};
   tidegate policy test scenarios cases --policy mine.wasm --codes codes.txt    which of its codes nothing shows
 
 Beside NAME.toml lies NAME.timeline, what happened line by line with the policy that it names first; where it is missing, or is
-another policy's, nothing is compared, and that is said. A file with [[case]] in it is a table: one situation, and in each case what
-is different in it and what the policy has to say. examples/scenarios/README.md lists every key of both.
+another policy's, nothing is compared, and that is said. A file with [[case]] in it is a table: one situation, or one request of the
+kind of policy that it names, and in each case what is different in it and what the policy has to say. examples/scenarios/README.md lists every key of both.
 Exit codes: 0 all passed, 1 some did not, 2 a scenario cannot be read.")]
 pub struct Test {
     /// Files of scenarios or of tables, or directories of them.
@@ -161,7 +161,18 @@ impl Tried {
     }
 
     async fn table(&mut self, table: &Table) -> Result<(), Failed> {
-        let slot = self.bench.ready(self.wanted(table.settings.as_ref())).await?;
+        let (slot, seen) = self.bench.ready_of_any_kind(self.wanted(table.settings.as_ref())).await?;
+        if seen.world != table.kind.world() {
+            let why = format!(
+                "it asks a policy of {}, and {} is one of {}",
+                table.kind.world(),
+                slot.revision().plugin(),
+                seen.world
+            );
+            return Err(Failed::usage(why)
+                .at(table.file.display())
+                .next("name the policy that it is for with --policy"));
+        }
         for row in &table.rows {
             let begun = Instant::now();
             let (failures, codes) = row.play(&slot).await?;

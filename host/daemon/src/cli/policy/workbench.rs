@@ -4,7 +4,10 @@
 
 use std::path::Path;
 
-use tidegate_engine::{Engine, EngineConfig, LimitSettings, PolicySlot, PolicyWorker, Refusal, RevisionSpec};
+use tidegate_engine::inspect::{self, MAX_FILE};
+use tidegate_engine::{
+    Engine, EngineConfig, Inspected, LimitSettings, Limits, PolicySlot, PolicyWorker, Refusal, RevisionSpec, World,
+};
 use tidegate_kernel::contract::Situation;
 
 use crate::cli::failed::Failed;
@@ -43,20 +46,36 @@ impl Workbench {
         Ok(Workbench { engine })
     }
 
-    /// Finds, compiles and tries the policy; what does not fit is refused by name.
+    /// Finds, compiles and tries a failover policy; what does not fit is refused by name.
     pub async fn ready(&self, wanted: Wanted) -> Result<PolicySlot, Failed> {
+        let bytes = component(&wanted.plugin)?;
+        self.stage(World::Failover, bytes, wanted).await.map(|(slot, _)| slot)
+    }
+
+    /// The same with a policy of whatever kind, and what it is, seen from outside.
+    pub async fn ready_of_any_kind(&self, wanted: Wanted) -> Result<(PolicySlot, Inspected), Failed> {
+        let bytes = component(&wanted.plugin)?;
+        // What cannot be looked at, and what is no policy, is refused as the wrong thing for a policy's slot.
+        let seen = inspect::inspect(&bytes, MAX_FILE, |_| Limits::policy()).map(|seen| seen.world);
+        let world = seen.ok().filter(|world| world.is_policy()).unwrap_or(World::Failover);
+        self.stage(world, bytes, wanted).await
+    }
+
+    async fn stage(&self, world: World, bytes: Vec<u8>, wanted: Wanted) -> Result<(PolicySlot, Inspected), Failed> {
         let Wanted { plugin, settings, limits, cases } = wanted;
         let spec = RevisionSpec {
-            slot: "failover/workbench".to_owned(),
+            slot: format!("{}/workbench", world.slot_prefix()),
             source: plugin.clone(),
-            bytes: component(&plugin)?,
+            bytes,
             settings: if settings.is_null() { serde_json::json!({}) } else { settings },
             limits,
             cases,
             ..RevisionSpec::default()
         };
-        let staged = self.engine.stage(spec).await.and_then(PolicySlot::install);
-        staged.map_err(|refusal| unusable(&refusal, &plugin))
+        let unusable = |refusal: Refusal| unusable(&refusal, &plugin);
+        let staged = self.engine.stage(spec).await.map_err(unusable)?;
+        let seen = staged.inspected().clone();
+        Ok((PolicySlot::install(staged).map_err(unusable)?, seen))
     }
 
     /// One for each thread that asks.

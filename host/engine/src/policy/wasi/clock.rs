@@ -1,10 +1,10 @@
 //! Clocks that stand still, and randomness that repeats itself.
 //!
-//! Knows only the question; a plugin that merely describes itself finds the epoch and zeroes.
+//! Knows only the request; a plugin that merely describes itself finds the epoch and zeroes.
 
 use super::{super::host::PolicyHost, refuse};
+use crate::request::Request;
 use sha2::{Digest as _, Sha256};
-use tidegate_kernel::contract::Situation;
 use wasmtime::{Result, bail, component::Resource};
 use wasmtime_wasi::p2::{
     DynPollable,
@@ -14,7 +14,7 @@ use wasmtime_wasi::p2::{
     },
 };
 
-/// The same bytes for the same situation: SHA-256 of the situation and a counter.
+/// The same bytes for the same request: SHA-256 of the request and a counter.
 #[derive(Debug, Default)]
 pub(crate) struct Random {
     seed: Option<[u8; 32]>,
@@ -22,13 +22,13 @@ pub(crate) struct Random {
 }
 
 impl PolicyHost {
-    /// All that randomness may depend on: the journal has it whole, so that a decision can be repeated.
-    fn situation(&self) -> Option<&Situation> {
-        self.question.as_ref().map(|question| &question.situation)
+    fn now_ms(&self) -> u64 {
+        self.request.as_ref().map_or(0, Request::now)
     }
 
-    fn now_ms(&self) -> u64 {
-        self.situation().map_or(0, |situation| situation.now)
+    fn seed(&self) -> Result<[u8; 32]> {
+        let text = self.request.as_ref().map(Request::seed).transpose()?.unwrap_or_else(|| b"null".to_vec());
+        Ok(Sha256::digest(text).into())
     }
 
     fn random(&mut self, length: u64) -> Result<Vec<u8>> {
@@ -46,7 +46,10 @@ impl PolicyHost {
     fn block(&mut self) -> Result<[u8; 32]> {
         let seed = match self.random.seed {
             Some(seed) => seed,
-            None => *self.random.seed.insert(Sha256::digest(serde_json::to_vec(&self.situation())?).into()),
+            None => {
+                let seed = self.seed()?;
+                *self.random.seed.insert(seed)
+            }
         };
         self.random.counter += 1;
         Ok(Sha256::new().chain_update(seed).chain_update(self.random.counter.to_le_bytes()).finalize().into())
