@@ -223,9 +223,8 @@ fn policies_of_every_kind_are_checked_asked_and_measured() {
     ];
     for (world, short, place, named) in kinds {
         let plugin = adviser(directory.path(), world);
-        let run = |words: &[&str], input: &str| {
-            tidegate(directory.path(), &[&["policy"], words, &with[..]].concat(), input)
-        };
+        let run =
+            |words: &[&str], input: &str| tidegate(directory.path(), &[&["policy"], words, &with[..]].concat(), input);
         let checked = run(&["check", &plugin], "");
         assert!(said(&checked).contains(short) && said(&checked).contains("always the same"), "{}", said(&checked));
         let report = document(&run(&["check", &plugin, "--json"], ""));
