@@ -45,6 +45,7 @@ fn decisions(project: &Project) -> Vec<Value> {
     let name = project.dir.file_name().expect("it has a name").to_string_lossy();
     assert_eq!((report["manifest"]["name"].as_str(), report["world"].as_str()), (Some(&*name), Some(project.kind)));
     let situations = report["situations"].as_array().expect("situations");
+    assert!(situations.iter().all(|asked| asked["fault"].is_null()), "{report}");
     situations.iter().map(|asked| asked["decision"].clone()).collect()
 }
 
@@ -56,11 +57,20 @@ fn tried(language: Language, kind: &'static str) -> Vec<Value> {
 }
 
 #[test]
-fn a_new_failover_policy_leaves_what_is_lost_and_nothing_else() {
-    let said = tried(Language::Rust, "failover");
-    let verdicts: Vec<&Value> = said.iter().map(|decision| &decision["verdict"]).collect();
+fn a_new_policy_in_rust_passes_its_own_tests_and_decides() {
+    let [failover, retention, tiering, cost] = KINDS.map(|kind| tried(Language::Rust, kind));
+    let verdicts: Vec<&Value> = failover.iter().map(|decision| &decision["verdict"]).collect();
     assert_eq!(verdicts[1]["fail-over"]["to-site"], "b", "the active site is lost");
     assert!([0, 2, 3, 4].iter().all(|at| verdicts[*at] == "hold"), "{verdicts:?}");
+    let kept = |said: &Value| -> Vec<bool> {
+        said.as_array().into_iter().flatten().map(|choice| choice["keep"] == true).collect()
+    };
+    assert_eq!(kept(&retention[0]), [true, true, true], "the last full ones, and what is young");
+    assert_eq!(kept(&retention[2]), [true, true, false], "all of them are a year older");
+    assert_eq!(tiering[2][1]["placement"]["move-to"], "archive", "nothing is promised of restores");
+    assert_eq!(tiering[3][1]["placement"], "stay", "no restore has been proven from another");
+    assert_eq!(cost[0]["assignments"][0]["strategy"], "pilot-light", "it pays for more than it needs");
+    assert_eq!(cost[3]["assignments"][0]["meets-objectives"], false, "no offer is quick enough");
 }
 
 #[test]
