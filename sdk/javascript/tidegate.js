@@ -1,9 +1,13 @@
 /**
- * What a Tidegate policy in JavaScript says, in few words: decisions, what is wrong with settings, and the component around it all.
+ * What a Tidegate policy in JavaScript says, in few words: decisions, choices, what is wrong with settings, and the component
+ * around it all.
  *
- * Everything is plain data under the contract's names, as `tidegate policy eval` reads and prints it: a situation is an object,
+ * Everything is plain data under the contract's names, as `tidegate policy eval` reads and prints it: a request is an object,
  * an enum's case is its name, a length of time is a number of milliseconds. A policy and its tests run under Node as they are.
  */
+
+/** In milliseconds, the contract's unit. */
+export const DAY = 86_400_000;
 
 /** The policy cannot decide: the host holds, and raises an alarm. */
 export class Declined extends Error {}
@@ -42,17 +46,17 @@ export const probeMore = (sites, code, text, more) =>
   decision({ 'probe-more': sites.map((site) => ({ site, node: null })) }, code, text, more);
 
 /** The active side is lost: move to a site, or by a `move`. */
-export const failOver = (to, code, text, more) => decision({ 'fail-over': moveTo(to) }, code, text, more);
+export const failOver = (to, code, text, more) => decision({ 'fail-over': aMove(to) }, code, text, more);
 
 /** Both sides are alive: move, and lose nothing. */
-export const switchOver = (to, code, text, more) => decision({ 'switch-over': moveTo(to) }, code, text, more);
+export const switchOver = (to, code, text, more) => decision({ 'switch-over': aMove(to) }, code, text, more);
 
 /** Move back to the preferred site. */
-export const failBack = (to, code, text, more) => decision({ 'fail-back': moveTo(to) }, code, text, more);
+export const failBack = (to, code, text, more) => decision({ 'fail-back': aMove(to) }, code, text, more);
 
 /** Have a person decide between these sites or moves, the best first, within so many milliseconds. */
 export const ask = (question, options, expiresIn, code, text, more) =>
-  decision({ ask: { text: question, options: options.map(moveTo), 'expires-in': expiresIn } }, code, text, more);
+  decision({ ask: { text: question, options: options.map(aMove), 'expires-in': expiresIn } }, code, text, more);
 
 /** A site by its name. */
 export function siteOf(situation, name) {
@@ -70,6 +74,26 @@ export const otherSites = (situation) =>
 
 /** Whether the vantage points agree that it works. */
 export const isHealthy = (site) => site.consensus.status === 'healthy';
+
+/** Leave an object where it is. */
+export const stay = (key, code, text) => ({ key, placement: 'stay', saves: 0, reasons: [reason(code, text)] });
+
+/** Store an object as another class, which saves that much a month. */
+export const moveTo = (key, storageClass, saves, code, text) => ({
+  key,
+  placement: { 'move-to': storageClass },
+  saves,
+  reasons: [reason(code, text)],
+});
+
+/** Whole days from one moment to another; none where the first is the later one, as clocks may have it. */
+export const daysBetween = (start, end) => Math.floor(Math.max(end - start, 0) / DAY);
+
+/** The quotient of two BigInts as money, towards zero. What a number cannot hold exactly becomes the most that it can. */
+export function money(exact, dividedBy = 1n) {
+  const most = Number.MAX_SAFE_INTEGER;
+  return Math.max(-most, Math.min(Number(exact / dividedBy), most));
+}
 
 /** The settings that a JSON text stands for, with the schema's defaults, and everything that is wrong with them. */
 export function settingsOf(text, schema) {
@@ -105,8 +129,19 @@ export function problems(value, schema, at = '') {
   return kind === 'object' ? inObject(value, schema, at) : [];
 }
 
-/** The component's exports: `export const { plugin, failoverPolicy } = failoverComponent({ … })` ends a policy's file. */
-export function failoverComponent({ name, version, summary, settings: schema, memoFormat = '', decide }) {
+/** The component's exports: `export const { plugin, failoverPolicy } = failoverComponent({ …, decide })` ends a policy's file. */
+export const failoverComponent = (policy) => component(policy, 'failoverPolicy', 'decide');
+
+/** The same of a retention policy: `export const { plugin, retentionPolicy } = retentionComponent({ …, select })`. */
+export const retentionComponent = (policy) => component(policy, 'retentionPolicy', 'select');
+
+/** The same of a tiering policy: `export const { plugin, tieringPolicy } = tieringComponent({ …, place })`. */
+export const tieringComponent = (policy) => component(policy, 'tieringPolicy', 'place');
+
+/** The same of a cost policy: `export const { plugin, costPolicy } = costComponent({ …, advise })`. */
+export const costComponent = (policy) => component(policy, 'costPolicy', 'advise');
+
+function component({ name, version, summary, settings: schema, memoFormat = '', ...policy }, kind, verb) {
   return {
     plugin: {
       describe: () => ({ name, version, summary, settingsSchema: JSON.stringify(schema), wants: [], memoFormat }),
@@ -115,12 +150,12 @@ export function failoverComponent({ name, version, summary, settings: schema, me
         if (wrong.length > 0) throw wrong;
       },
     },
-    failoverPolicy: {
-      decide(situation) {
+    [kind]: {
+      [verb](request) {
         // They were accepted by `checkSettings` before anything is decided.
-        const { settings } = settingsOf(situation.settings, schema);
+        const { settings } = settingsOf(request.settings, schema);
         try {
-          return record(decide(plain(situation), settings));
+          return record(policy[verb](plain(request), settings));
         } catch (error) {
           // What is thrown as text is the contract's error; anything else is a crash.
           throw error instanceof Declined ? error.message : error;
@@ -130,7 +165,7 @@ export function failoverComponent({ name, version, summary, settings: schema, me
   };
 }
 
-const moveTo = (to) => (typeof to === 'string' ? move(to) : to);
+const aMove = (to) => (typeof to === 'string' ? move(to) : to);
 
 function typeOf(value) {
   if (value === null) return 'null';
@@ -169,46 +204,23 @@ function kebab(key) {
   return kebabs.get(key);
 }
 
-/** A decision as the contract's record. */
-const record = (said) => ({
-  verdict: verdictOf(said.verdict),
-  analysis: said.analysis,
-  reasons: said.reasons,
-  vetoes: said.vetoes.map(({ candidate, reason: why }) => ({ candidate: tagged(candidate), reason: why })),
-  wouldChangeIf: said['would-change-if'],
-  askAgainIn: said['ask-again-in'] ?? undefined,
-  memo: said.memo,
-  facts: said.facts,
-});
+/** Where the contract has variants, which are `"hold"` or `{ "fail-over": … }` as plain data. */
+const VARIANTS = ['verdict', 'candidate', 'placement'];
+
+/** Plain data as a component's value: the way back. */
+function record(said) {
+  if (typeof said !== 'object' || said === null) return said ?? undefined;
+  if (Array.isArray(said)) return said.map(record);
+  const copy = {};
+  for (const key in said) copy[camel(key)] = VARIANTS.includes(key) ? tagged(said[key]) : record(said[key]);
+  return copy;
+}
 
 /** `{ site: "east" }` as `{ tag: "site", val: "east" }`. */
 function tagged(said) {
+  if (typeof said === 'string') return { tag: said };
   const [[tag, val]] = Object.entries(said);
-  return { tag, val };
+  return { tag, val: record(val) };
 }
 
-function verdictOf(said) {
-  if (said === 'hold') return { tag: 'hold' };
-  const { tag, val } = tagged(said);
-  switch (tag) {
-    case 'switch-over':
-    case 'fail-over':
-    case 'fail-back':
-      return { tag, val: moveRecord(val) };
-    case 'probe-more':
-      return { tag, val: val.map(({ site, node }) => ({ site, node: node ?? undefined })) };
-    case 'rebalance':
-      return { tag, val: val.map((share) => ({ site: share.site, perCent: share['per-cent'] })) };
-    case 'ask':
-      return { tag, val: { text: val.text, options: val.options.map(moveRecord), expiresIn: val['expires-in'] } };
-    default:
-      return { tag, val };
-  }
-}
-
-const moveRecord = (said) => ({
-  toSite: said['to-site'],
-  promote: said.promote,
-  shifts: said.shifts,
-  expectedLoss: said['expected-loss'] ?? undefined,
-});
+const camel = (key) => key.replace(/-[a-z]/g, (letter) => letter[1].toUpperCase());

@@ -1,19 +1,23 @@
-"""The component around `policy.py`: hands it a situation as plain data, and hands its decision back as the contract's records.
+"""The component around `policy.py`: hands it a request as plain data, and hands its answer back as the contract's records.
 
-Knows no policy; there is nothing in it to edit. It runs inside WebAssembly only, where `componentize-py` provides `wit_world`.
+Knows no policy; there is nothing in it to edit. It runs inside WebAssembly only, where `componentize-py` provides `wit_world`: with
+the exports of the one world that it builds, which says of what kind the policy is.
 """
 
+import importlib
 import json
 from enum import Enum
+from typing import Union, get_args, get_origin, get_type_hints
 
 from componentize_py_types import Err
 from wit_world import exports
-from wit_world.exports import failover_policy as contract
 from wit_world.exports.plugin import Manifest, Problem
-from wit_world.imports.types import Fact, Reason
 
 import policy
 import tidegate
+
+# What each kind's world exports, and what it is asked by: there, and in `policy.py`.
+KINDS = {"FailoverPolicy": "decide", "RetentionPolicy": "select", "TieringPolicy": "place", "CostPolicy": "advise"}
 
 
 class Plugin(exports.Plugin):
@@ -25,16 +29,6 @@ class Plugin(exports.Plugin):
         _, wrong = tidegate.settings(settings, policy.SETTINGS)
         if wrong:
             raise Err([Problem(at, text) for at, text in wrong])
-
-
-class FailoverPolicy(exports.FailoverPolicy):
-    def decide(self, situation):
-        # They were accepted by `check_settings` before anything is decided.
-        settings, _ = tidegate.settings(situation.settings, policy.SETTINGS)
-        try:
-            return _decision(policy.decide(_plain(situation), settings))
-        except tidegate.Declined as declined:
-            raise Err(str(declined)) from None
 
 
 def _plain(value):
@@ -58,50 +52,76 @@ def _kebab(name):
     return _NAMES[name]
 
 
-def _decision(said):
-    return contract.Decision(
-        verdict=_verdict(said["verdict"]),
-        analysis=said["analysis"],
-        reasons=[Reason(**reason) for reason in said["reasons"]],
-        vetoes=[contract.Veto(_candidate(veto["candidate"]), Reason(**veto["reason"])) for veto in said["vetoes"]],
-        would_change_if=[Reason(**reason) for reason in said["would-change-if"]],
-        ask_again_in=said["ask-again-in"],
-        memo=said["memo"],
-        facts=[Fact(**fact) for fact in said["facts"]],
-    )
+def _maker(kind):
+    """What makes a value of that type of plain data; None = plain data is what it is. Worked out while the component is built."""
+    if kind in _MAKERS:
+        return _MAKERS[kind]
+    made = None
+    if get_origin(kind) is list:
+        made = _list_maker(_maker(*get_args(kind)))
+    elif get_origin(kind) is Union and type(None) in get_args(kind):
+        made = _option_maker(_maker(get_args(kind)[0]))
+    elif get_origin(kind) is Union:
+        made = _variant_maker({_case(case): case for case in get_args(kind)})
+    elif issubclass(kind, Enum):
+        made = {_kebab(case.name): case for case in kind}.__getitem__
+    elif kind not in (str, int, float, bool):
+        made = _record_maker(kind)
+    _MAKERS[kind] = made
+    return made
 
 
-def _verdict(said):
-    if said == "hold":
-        return contract.Verdict_Hold()
-    [(name, value)] = said.items()
-    match name:
-        case "probe-more":
-            return contract.Verdict_ProbeMore([contract.Look(**look) for look in value])
-        case "switch-over":
-            return contract.Verdict_SwitchOver(_move(value))
-        case "fail-over":
-            return contract.Verdict_FailOver(_move(value))
-        case "fail-back":
-            return contract.Verdict_FailBack(_move(value))
-        case "rebalance":
-            return contract.Verdict_Rebalance([contract.Share(share["site"], share["per-cent"]) for share in value])
-        case "fence":
-            return contract.Verdict_Fence(value)
-        case "run":
-            arguments = [Fact(**fact) for fact in value["arguments"]]
-            return contract.Verdict_Run(contract.Invocation(value["runbook"], arguments))
-        case "ask":
-            options = [_move(option) for option in value["options"]]
-            return contract.Verdict_Ask(contract.Question(value["text"], options, value["expires-in"]))
-    raise ValueError(f"{name} is no verdict of the contract")
+_MAKERS = {}
 
 
-def _move(said):
-    shifts = [contract.Shift(**shift) for shift in said["shifts"]]
-    return contract.Move(said["to-site"], said["promote"], shifts, said["expected-loss"])
+def _list_maker(item):
+    return item and (lambda said: [item(one) for one in said])
 
 
-def _candidate(said):
-    [(kind, name)] = said.items()
-    return contract.Candidate_Site(name) if kind == "site" else contract.Candidate_Node(name)
+def _option_maker(some):
+    return some and (lambda said: None if said is None else some(said))
+
+
+def _record_maker(record):
+    fields = [(_kebab(name), _maker(kind)) for name, kind in get_type_hints(record).items()]
+    return lambda said: record(*[make(said[name]) if make else said[name] for name, make in fields])
+
+
+def _variant_maker(cases):
+    """Of `"hold"`, or of `{"fail-over": …}`."""
+    values = {name: get_type_hints(case).get("value") for name, case in cases.items()}
+    makers = {name: kind and _maker(kind) for name, kind in values.items()}
+
+    def make(said):
+        name, *value = (said,) if isinstance(said, str) else next(iter(said.items()))
+        if name not in cases:
+            raise ValueError(f"{name} is not of the contract: {', '.join(cases)}")
+        return cases[name](*[makers[name](one) if makers[name] else one for one in value])
+
+    return make
+
+
+def _case(case):
+    """`Verdict_FailOver` as the contract writes the case."""
+    name = case.__name__.partition("_")[2]
+    return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)[1:]
+
+
+def _policy(name, verb):
+    """The class that `componentize-py` looks for, by the name of the world's export."""
+    export = getattr(exports, name)
+    answer = _maker(get_type_hints(getattr(export, verb), vars(exports))["return"])
+    decide = getattr(policy, verb)
+
+    def asked(self, request):
+        # They were accepted by `check_settings` before anything is decided.
+        settings, _ = tidegate.settings(request.settings, policy.SETTINGS)
+        try:
+            return answer(decide(_plain(request), settings))
+        except tidegate.Declined as declined:
+            raise Err(str(declined)) from None
+
+    return type(name, (export,), {verb: asked})
+
+
+globals().update({name: _policy(name, verb) for name, verb in KINDS.items() if hasattr(exports, name)})

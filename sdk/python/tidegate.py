@@ -1,11 +1,15 @@
-"""What a Tidegate policy in Python says, in few words: decisions, and what is wrong with settings.
+"""What a Tidegate policy in Python says, in few words: decisions, choices, and what is wrong with settings.
 
-Everything is plain data under the contract's names, as `tidegate policy eval` reads and prints it: a situation is a dict,
+Everything is plain data under the contract's names, as `tidegate policy eval` reads and prints it: a request is a dict,
 an enum's case is its name, a length of time is a number of milliseconds. Knows no component (`component.py` is that), so
 that a policy and its tests run under any Python.
 """
 
 import json
+
+
+DAY = 86_400_000
+"""In milliseconds, the contract's unit."""
 
 
 class Declined(Exception):
@@ -95,6 +99,28 @@ def other_sites(situation):
 def is_healthy(site):
     """Whether the vantage points agree that it works."""
     return site["consensus"]["status"] == "healthy"
+
+
+def stay(key, code, text):
+    """Leave an object where it is."""
+    return {"key": key, "placement": "stay", "saves": 0, "reasons": [reason(code, text)]}
+
+
+def move_to(key, storage_class, saves, code, text):
+    """Store an object as another class, which saves that much a month."""
+    placement = {"move-to": storage_class}
+    return {"key": key, "placement": placement, "saves": saves, "reasons": [reason(code, text)]}
+
+
+def days_between(start, end):
+    """Whole days from one moment to another; none where the first is the later one, as clocks may have it."""
+    return max(end - start, 0) // DAY
+
+
+def money(exact, divided_by=1):
+    """The quotient as money, towards zero. What the contract cannot hold becomes the most that it can."""
+    quotient = abs(exact) // divided_by * (1 if exact >= 0 else -1)
+    return max(-(2**63), min(quotient, 2**63 - 1))
 
 
 def settings(text, schema):

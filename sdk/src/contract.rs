@@ -34,20 +34,3 @@ pub mod observe {
     pub use shared::replication::topology;
     pub use shared::storage::{list_objects, stat};
 }
-
-/// What a retention policy is asked, and answers.
-pub mod retention {
-    pub use crate::bindings::exports::tidegate::dr::retention_policy::{Backup, Choice, Dataset, Kind, Request};
-}
-
-/// What a tiering policy is asked, and answers.
-pub mod tiering {
-    pub use crate::bindings::exports::tidegate::dr::tiering_policy::{Choice, Item, Placement, Price, Request};
-}
-
-/// What a cost policy is asked, and answers.
-pub mod cost {
-    pub use crate::bindings::exports::tidegate::dr::cost_policy::{
-        Advice, Asset, Assignment, Offer, ProtectedService, Request, Saving,
-    };
-}

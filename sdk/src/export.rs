@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::bindings::exports::tidegate::dr as exported;
 use crate::contract::{
     Call, Cluster, Decision, Done, Fact, Failure, Finding, Manifest, Message, Object, Page, Problem, Proof, Route,
-    Situation, StorageClass, SyncSet, Timestamp, Want, cost, retention, tiering,
+    Situation, StorageClass, SyncSet, Timestamp, Want,
 };
 use crate::policy::{CostPolicy, FailoverPolicy, RetentionPolicy, TieringPolicy};
 use crate::provider::{
@@ -17,6 +17,7 @@ use crate::provider::{
     argument,
 };
 use crate::settings::{parse, reread};
+use crate::{cost, retention, tiering};
 
 /// What a plugin's crate says of it; the macros fill it in from `Cargo.toml` and from the plugin's trait.
 #[doc(hidden)]

@@ -3,22 +3,28 @@
 mod bindings;
 mod cluster;
 mod contract;
+pub mod cost;
 mod decision;
 mod export;
 pub mod http;
 mod log;
+mod money;
 pub mod net;
 mod period;
 mod policy;
 mod provider;
 mod reach;
+pub mod retention;
 mod settings;
 mod situation;
 pub mod template;
+pub mod tiering;
+mod time;
 
 pub use contract::*;
 pub use export::{Packaged, check_settings, manifest};
 pub use log::{debug, error, info, warn};
+pub use money::money;
 pub use period::Period;
 pub use policy::{CostPolicy, FailoverPolicy, RetentionPolicy, TieringPolicy};
 pub use provider::{
@@ -27,13 +33,15 @@ pub use provider::{
 pub use reach::{run_command, secret, secret_text};
 pub use settings::{NoSettings, Settings, parse};
 pub use situation::SituationBuilder;
+pub use time::{DAY, days_ago, days_between};
 
 pub use {schemars, serde, serde_json};
 
 /// What nearly every plugin uses.
 pub mod prelude {
     pub use crate::contract::*;
-    pub use crate::{Declared, FailoverPolicy, NoSettings, Period, Probe, Provider, Settings};
+    pub use crate::{CostPolicy, FailoverPolicy, RetentionPolicy, TieringPolicy};
+    pub use crate::{Declared, NoSettings, Period, Probe, Provider, Settings};
     pub use schemars::JsonSchema;
     pub use serde::Deserialize;
 }

@@ -2,8 +2,9 @@
 //!
 //! A policy is a pure function; it gets a fresh instance for every decision, so it has nothing to keep but its memo.
 
-use crate::contract::{Decision, Situation, cost, retention, tiering};
+use crate::contract::{Decision, Situation};
 use crate::settings::Settings;
+use crate::{cost, retention, tiering};
 
 /// Decides where a service should be served from. Exported by [`failover_policy!`](crate::failover_policy).
 pub trait FailoverPolicy: Settings {

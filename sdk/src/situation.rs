@@ -6,12 +6,13 @@ use crate::contract::{
     Autonomy, Cluster, Consensus, Dependency, Objectives, Observation, Outcome, PastMove, SiteView, Situation, State,
     Status, Strategy, Tier, VantageView,
 };
+use crate::time::NOW;
 
 impl Situation {
     /// A quiet situation to start from.
     pub fn builder(service: &str) -> SituationBuilder {
         SituationBuilder(Situation {
-            now: 1_767_225_600_000, // 2026-01-01T00:00:00Z
+            now: NOW,
             time_zone: "UTC".to_owned(),
             epoch: 1,
             service: service.to_owned(),

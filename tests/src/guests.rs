@@ -31,6 +31,8 @@ pub enum Language {
 pub struct Project {
     /// Its directory.
     pub dir: PathBuf,
+    /// What it decides.
+    pub kind: &'static str,
     language: Language,
     sdk: &'static str,
     wit: &'static str,
@@ -50,7 +52,8 @@ impl Language {
         needs.iter().all(|need| works(*need, &format!("no policy in {self:?} is tested")))
     }
 
-    fn word(self) -> &'static str {
+    /// As it is named on the command line.
+    pub fn word(self) -> &'static str {
         match self {
             Language::Rust => "rust",
             Language::Python => "python",
@@ -61,12 +64,12 @@ impl Language {
 
 impl Project {
     /// As `tidegate policy new` makes it. What it holds already is not written again, or cargo would build it again.
-    pub fn new(language: Language, name: &str) -> Result<Self> {
+    pub fn new(language: Language, kind: &'static str, name: &str) -> Result<Self> {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = tempfile::tempdir()?;
         let made = fresh.path().join(name);
         let mut new = Command::new(binary::tidegate());
-        run(new.args(["policy", "new", "failover", name, "--lang", language.word(), "--dir"]).arg(&made))?;
+        run(new.args(["policy", "new", kind, name, "--lang", language.word(), "--dir"]).arg(&made))?;
         let dir = target().join("authoring").join(name);
         for (place, text) in read(&made, &made)? {
             let path = dir.join(&place);
@@ -79,13 +82,14 @@ impl Project {
             // The versions that this repository is tested with, so that nothing has to be fetched.
             std::fs::copy(repository().join("Cargo.lock"), dir.join("Cargo.lock"))?;
         }
-        Ok(Project { dir, language, sdk: ".", wit: "wit" })
+        Ok(Project { dir, kind, language, sdk: ".", wit: "wit" })
     }
 
-    /// One of this repository's examples, where it lies.
+    /// One of this repository's examples, where it lies: a failover policy.
     pub fn example(language: Language, name: &str) -> Self {
         let sdk = if language == Language::Python { "../../sdk/python" } else { "../../sdk/javascript" };
-        Project { dir: repository().join("examples").join(name), language, sdk, wit: "../../wit/v0.1.0" }
+        let dir = repository().join("examples").join(name);
+        Project { dir, kind: "failover", language, sdk, wit: "../../wit/v0.1.0" }
     }
 
     /// Runs its own tests.
@@ -105,7 +109,7 @@ impl Project {
             Language::Rust => self.built_by_cargo(),
             Language::Python => self.kept(|component| {
                 let mut command = self.command(python_tools().join("bin/componentize-py"));
-                command.args(["--wit-path", self.wit, "--world", "failover", "componentize"]);
+                command.args(["--wit-path", self.wit, "--world", self.kind, "componentize"]);
                 command.args(["--python-path", ".", "--python-path", self.sdk, "component", "--output"]);
                 run(command.arg(component))
             }),

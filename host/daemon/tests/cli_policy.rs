@@ -177,9 +177,14 @@ fn bench_counts_what_it_was_told_to() {
 #[test]
 fn new_writes_a_project_in_each_language_and_never_over_anything() {
     let directory = tempfile::tempdir().unwrap();
-    let cases = [("rust", "src/lib.rs"), ("python", "policy.py"), ("js", "policy.js")];
-    for (language, main) in cases {
-        let (name, new) = (format!("night-{language}"), ["policy", "new", "failover"]);
+    let cases = [
+        ("failover", "rust", "src/lib.rs"),
+        ("retention", "rust", "src/lib.rs"),
+        ("tiering", "python", "policy.py"),
+        ("cost", "js", "policy.js"),
+    ];
+    for (kind, language, main) in cases {
+        let (name, new) = (format!("night-{kind}-{language}"), ["policy", "new", kind]);
         let flags = [&new[..], &[&name, "--lang", language]].concat();
         let output = tidegate(directory.path(), &flags, "");
         assert_eq!(code(&output), 0, "{language}: {}", said(&output));
@@ -271,8 +276,8 @@ fn a_table_asks_the_kind_of_policy_that_it_names() {
 fn new_refuses_another_kind_and_a_bad_name_and_writes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let cases = [
-        (["retention", "keep-all"], "no host asks a retention policy yet"),
-        (["dns", "keep-all"], "touches the world"),
+        (["backup", "keep-all"], "[possible values: failover, retention, tiering, cost]"),
+        (["dns", "keep-all"], "a dns-provider is no policy: it touches the world"),
         (["failover", "Night Watch"], "lower-case words with hyphens"),
         (["failover", "../outside"], "lower-case words with hyphens"),
     ];

@@ -3,14 +3,18 @@
 //! Writes files and runs nothing. What they say is in `sdk/templates`, and what they need besides is a copy of this
 //! repository's own SDK and contract: a project depends on no path of the machine that it was written on.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, Args, Command, ValueEnum};
 use serde::Serialize;
 use tidegate_engine::World;
 
+use super::kind::Kind;
 use crate::cli::console::Console;
 use crate::cli::failed::{Exit, Failed};
 use crate::cli::text::{Tone, paint};
@@ -19,11 +23,13 @@ use crate::cli::text::{Tone, paint};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   tidegate policy new failover night-watch --lang rust
-  tidegate policy new failover night-watch --lang python --dir ~/policies/night-watch
-  tidegate policy new failover night-watch --lang javascript")]
+  tidegate policy new retention keep-quarters --lang python --dir ~/policies/keep-quarters
+  tidegate policy new tiering cool-down --lang javascript
+  tidegate policy new cost good-value --lang rust")]
 pub struct New {
-    /// What it decides: failover.
-    pub kind: String,
+    /// What it decides.
+    #[arg(value_parser = KindOnly(EnumValueParser::new()))]
+    pub kind: Kind,
     /// Its name, in lower-case words with hyphens.
     pub name: String,
     /// What it is written in.
@@ -55,6 +61,8 @@ pub enum Language {
 pub struct Written {
     /// The project.
     pub dir: PathBuf,
+    /// What it decides.
+    pub kind: Kind,
     /// What it is written in.
     pub language: Language,
     /// Its files, seen from there.
@@ -67,42 +75,53 @@ struct File {
     text: &'static str,
 }
 
-/// A template's name, in the three forms in which files name it.
-const TEMPLATE: &str = "new-policy";
+/// What the templates call a policy, in the three forms in which files name it; what it is for, and its world.
+const NAME: &str = "new-policy";
+const SUMMARY: &str = "new-summary";
+const WORLD: &str = "new-world";
 
 /// `place: "path in this repository"`, embedded.
 macro_rules! files {
-    ($($place:literal: $path:literal),* $(,)?) => {
+    ($($place:literal: $path:expr),* $(,)?) => {
         &[$(File { place: $place, text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../", $path)) }),*]
     };
 }
 
-const RUST: &[File] = files! {
+/// The same files of each kind's template, in the order of the kinds.
+macro_rules! kinds {
+    ($language:literal, $places:tt) => {
+        [
+            kinds!(@of $language, "failover", $places),
+            kinds!(@of $language, "retention", $places),
+            kinds!(@of $language, "tiering", $places),
+            kinds!(@of $language, "cost", $places),
+        ]
+    };
+    (@of $language:literal, $kind:literal, [$($place:literal),*]) => {
+        files! { $($place: concat!("sdk/templates/", $language, "/", $kind, "/", $place)),* }
+    };
+}
+
+/// What a kind's policy is.
+const RUST: [&[File]; 4] = kinds!("rust", ["README.md", "settings.json", "src/lib.rs", "tests/claims.rs"]);
+const PYTHON: [&[File]; 4] = kinds!("python", ["README.md", "settings.json", "policy.py", "test_policy.py"]);
+const JAVASCRIPT: [&[File]; 4] = kinds!("javascript", ["README.md", "settings.json", "policy.js", "policy.test.js"]);
+
+/// What is around it.
+const RUST_PROJECT: &[File] = files! {
     "Cargo.toml": "sdk/templates/rust/Cargo.toml",
-    "README.md": "sdk/templates/rust/README.md",
     "rust-toolchain.toml": "rust-toolchain.toml",
     "rustfmt.toml": "rustfmt.toml",
-    "settings.json": "sdk/templates/rust/settings.json",
-    "src/lib.rs": "sdk/templates/rust/src/lib.rs",
-    "tests/claims.rs": "sdk/templates/rust/tests/claims.rs",
     ".cargo/config.toml": "sdk/templates/rust/.cargo/config.toml",
     ".gitignore": "sdk/templates/rust/.gitignore",
 };
 
-const PYTHON: &[File] = files! {
-    "README.md": "sdk/templates/python/README.md",
-    "policy.py": "sdk/templates/python/policy.py",
-    "test_policy.py": "sdk/templates/python/test_policy.py",
-    "settings.json": "sdk/templates/python/settings.json",
+const PYTHON_PROJECT: &[File] = files! {
     "requirements.txt": "sdk/templates/python/requirements.txt",
     ".gitignore": "sdk/templates/python/.gitignore",
 };
 
-const JAVASCRIPT: &[File] = files! {
-    "README.md": "sdk/templates/javascript/README.md",
-    "policy.js": "sdk/templates/javascript/policy.js",
-    "policy.test.js": "sdk/templates/javascript/policy.test.js",
-    "settings.json": "sdk/templates/javascript/settings.json",
+const JAVASCRIPT_PROJECT: &[File] = files! {
     "package.json": "sdk/templates/javascript/package.json",
     ".gitignore": "sdk/templates/javascript/.gitignore",
 };
@@ -116,19 +135,24 @@ const RUST_SDK: &[File] = files! {
     "vendor/tidegate/sdk/src/bindings.rs": "sdk/src/bindings.rs",
     "vendor/tidegate/sdk/src/cluster.rs": "sdk/src/cluster.rs",
     "vendor/tidegate/sdk/src/contract.rs": "sdk/src/contract.rs",
+    "vendor/tidegate/sdk/src/cost.rs": "sdk/src/cost.rs",
     "vendor/tidegate/sdk/src/decision.rs": "sdk/src/decision.rs",
     "vendor/tidegate/sdk/src/export.rs": "sdk/src/export.rs",
     "vendor/tidegate/sdk/src/http.rs": "sdk/src/http.rs",
     "vendor/tidegate/sdk/src/lib.rs": "sdk/src/lib.rs",
     "vendor/tidegate/sdk/src/log.rs": "sdk/src/log.rs",
+    "vendor/tidegate/sdk/src/money.rs": "sdk/src/money.rs",
     "vendor/tidegate/sdk/src/net.rs": "sdk/src/net.rs",
     "vendor/tidegate/sdk/src/period.rs": "sdk/src/period.rs",
     "vendor/tidegate/sdk/src/policy.rs": "sdk/src/policy.rs",
     "vendor/tidegate/sdk/src/provider.rs": "sdk/src/provider.rs",
     "vendor/tidegate/sdk/src/reach.rs": "sdk/src/reach.rs",
+    "vendor/tidegate/sdk/src/retention.rs": "sdk/src/retention.rs",
     "vendor/tidegate/sdk/src/settings.rs": "sdk/src/settings.rs",
     "vendor/tidegate/sdk/src/situation.rs": "sdk/src/situation.rs",
     "vendor/tidegate/sdk/src/template.rs": "sdk/src/template.rs",
+    "vendor/tidegate/sdk/src/tiering.rs": "sdk/src/tiering.rs",
+    "vendor/tidegate/sdk/src/time.rs": "sdk/src/time.rs",
     "vendor/tidegate/sdk/wit/tls.wit": "sdk/wit/tls.wit",
     "vendor/tidegate/sdk/wit/deps/io.wit": "sdk/wit/deps/io.wit",
     "vendor/tidegate/wit/v0.1.0/control.wit": "wit/v0.1.0/control.wit",
@@ -158,48 +182,68 @@ const CONTRACT: &[File] = files! {
 
 impl Language {
     /// What bears the policy's name, and what is the same for all.
-    fn files(self) -> (&'static [File], Vec<&'static [File]>) {
+    fn files(self, kind: Kind) -> ([&'static [File]; 2], &'static [&'static [File]]) {
         match self {
-            Language::Rust => (RUST, vec![RUST_SDK]),
-            Language::Python => (PYTHON, vec![PYTHON_SDK, CONTRACT]),
-            Language::JavaScript => (JAVASCRIPT, vec![JAVASCRIPT_SDK, CONTRACT]),
+            Language::Rust => ([RUST[kind as usize], RUST_PROJECT], &[RUST_SDK]),
+            Language::Python => ([PYTHON[kind as usize], PYTHON_PROJECT], &[PYTHON_SDK, CONTRACT]),
+            Language::JavaScript => ([JAVASCRIPT[kind as usize], JAVASCRIPT_PROJECT], &[JAVASCRIPT_SDK, CONTRACT]),
         }
+    }
+}
+
+impl Kind {
+    /// What its template does; good for a manifest, so in one line and without quotes.
+    fn summary(self) -> &'static str {
+        match self {
+            Kind::Failover => "Leaves a site that is lost, for the best one that works",
+            Kind::Retention => "Keeps what is young, what has to stay, and what that needs to be restored",
+            Kind::Tiering => "Moves what nobody reads to where it costs less and can still be read in time",
+            Kind::Cost => "Protects each service by the cheapest offer that meets its objectives",
+        }
+    }
+}
+
+/// Reads a kind, and says why a provider is none.
+#[derive(Clone)]
+struct KindOnly(EnumValueParser<Kind>);
+
+impl TypedValueParser for KindOnly {
+    type Value = Kind;
+
+    fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<Kind, clap::Error> {
+        self.0.parse_ref(command, argument, value).map_err(|mut error| {
+            let named = |world: &&World| [world.as_str(), world.slot_prefix()].iter().any(|name| value == *name);
+            if let Some(world) = World::ALL.iter().find(named) {
+                let why = format!("a {world} is no policy: it touches the world, and decides nothing");
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![why.into()]));
+            }
+            error
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
     }
 }
 
 /// Writes the project, unless something is there already.
 pub fn run(console: &Console, asked: &New) -> Result<Exit, Failed> {
-    known_kind(&asked.kind)?;
     good_name(&asked.name)?;
     let dir = asked.dir.clone().unwrap_or_else(|| PathBuf::from(&asked.name));
     make(&dir)?;
-    let (own, shared) = asked.language.files();
+    let (own, shared) = asked.language.files(asked.kind);
     let mut files = Vec::new();
-    for file in own {
-        write(&dir, file.place, &named(file.text, &asked.name))?;
+    for file in own.into_iter().flatten() {
+        write(&dir, file.place, &named(file.text, asked.kind, &asked.name))?;
         files.push(file.place);
     }
-    for file in shared.into_iter().flatten() {
+    for file in shared.iter().copied().flatten() {
         write(&dir, file.place, file.text)?;
         files.push(file.place);
     }
-    let written = Written { dir, language: asked.language, files };
+    let written = Written { dir, kind: asked.kind, language: asked.language, files };
     console.show(&written, |written, _| told(written))?;
     Ok(Exit::Done)
-}
-
-/// The contract has four kinds of policies, and a host asks one of them.
-fn known_kind(kind: &str) -> Result<(), Failed> {
-    let world = World::ALL.iter().find(|world| [world.as_str(), world.slot_prefix()].contains(&kind));
-    let why = match world {
-        Some(World::Failover) => return Ok(()),
-        Some(world) if world.is_policy() => {
-            format!("no host asks a {world} policy yet: the contract has its world, and nothing decides by it")
-        }
-        Some(world) => format!("{kind} is no policy: a {world} touches the world, and decides nothing"),
-        None => format!("there is no kind of policy named {kind}"),
-    };
-    Err(Failed::usage(why).unchanged("nothing was written").next("known here: failover"))
 }
 
 /// A name that is good for a crate, a module and a slot.
@@ -237,9 +281,10 @@ fn write(dir: &Path, place: &str, text: &str) -> Result<(), Failed> {
     })
 }
 
-/// The template under its new name.
-fn named(text: &str, name: &str) -> String {
-    text.replace(TEMPLATE, name).replace(&TEMPLATE.replace('-', "_"), &name.replace('-', "_"))
+/// The template of a kind under its new name.
+fn named(text: &str, kind: Kind, name: &str) -> String {
+    let text = text.replace(SUMMARY, kind.summary()).replace(WORLD, kind.world().as_str());
+    text.replace(NAME, name).replace(&NAME.replace('-', "_"), &name.replace('-', "_"))
 }
 
 fn told(written: &Written) -> String {
@@ -253,7 +298,9 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::{Path, PathBuf};
 
-    use super::{CONTRACT, File, RUST_SDK, good_name, known_kind, named};
+    use clap::ValueEnum;
+
+    use super::{CONTRACT, File, Kind, Language, RUST_SDK, good_name, named};
 
     fn repository() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -307,18 +354,20 @@ mod tests {
     }
 
     #[test]
-    fn a_template_takes_the_policys_name_in_both_forms() {
-        assert_eq!(named("new-policy new_policy.wasm", "night-watch"), "night-watch night_watch.wasm");
+    fn a_template_takes_the_policys_name_in_both_forms_and_its_kind() {
+        let said = named("new-policy new_policy.wasm --world new-world", Kind::Tiering, "night-watch");
+        assert_eq!(said, "night-watch night_watch.wasm --world tiering");
+        assert_eq!(named("new-summary", Kind::Cost, "x"), Kind::Cost.summary());
     }
 
     #[test]
-    fn only_failover_is_asked_today_and_every_other_kind_is_told_why_not() {
-        assert!(known_kind("failover").is_ok());
-        let cases =
-            [("retention", "no host asks"), ("cost", "no host asks"), ("dns", "touches the world"), ("x", "no kind")];
-        for (kind, why) in cases {
-            let told = known_kind(kind).unwrap_err().to_string();
-            assert!(told.contains(why) && told.contains("known here: failover"), "{told}");
+    fn each_kind_has_its_own_template_in_each_language() {
+        for language in Language::value_variants() {
+            let of = |kind: &Kind| language.files(*kind).0[0].iter().map(|file| file.text).collect::<Vec<_>>();
+            for kind in Kind::value_variants() {
+                let readme = of(kind).into_iter().find(|text| text.starts_with("# new-policy")).expect("a README");
+                assert!(readme.contains(&format!("[slot.\"{}/new-policy\"]", kind.world())), "{language:?} {kind:?}");
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use tidegate_engine::inspect::{self, MAX_FILE};
+use tidegate_engine::limits::Size;
 use tidegate_engine::{
     Engine, EngineConfig, Inspected, LimitSettings, Limits, PolicySlot, PolicyWorker, Refusal, RevisionSpec, World,
 };
@@ -55,8 +56,10 @@ impl Workbench {
     /// The same with a policy of whatever kind, and what it is, seen from outside.
     pub async fn ready_of_any_kind(&self, wanted: Wanted) -> Result<(PolicySlot, Inspected), Failed> {
         let bytes = component(&wanted.plugin)?;
-        // What cannot be looked at, and what is no policy, is refused as the wrong thing for a policy's slot.
-        let seen = inspect::inspect(&bytes, MAX_FILE, |_| Limits::policy()).map(|seen| seen.world);
+        // Whether it is too large for its slot is said when it is staged; what cannot be looked at, and what is no policy, is refused
+        // there as the wrong thing for a policy's slot.
+        let any = Limits { memory: Size(u64::MAX), table_elements: u32::MAX, ..Limits::policy() };
+        let seen = inspect::inspect(&bytes, MAX_FILE, |_| any).map(|seen| seen.world);
         let world = seen.ok().filter(|world| world.is_policy()).unwrap_or(World::Failover);
         self.stage(world, bytes, wanted).await
     }

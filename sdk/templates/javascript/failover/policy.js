@@ -39,7 +39,7 @@ export function decide(situation, settings) {
 export const { plugin, failoverPolicy } = failoverComponent({
   name: 'new-policy',
   version: '0.1.0',
-  summary: 'Leaves a site that is lost, for the best one that works',
+  summary: 'new-summary',
   settings: SETTINGS,
   decide,
 });

@@ -4,7 +4,7 @@ from tidegate import active_site, fail_over, hold, is_healthy, other_sites, reas
 
 NAME = "new-policy"
 VERSION = "0.1.0"
-SUMMARY = "Leaves a site that is lost, for the best one that works"
+SUMMARY = "new-summary"
 
 # What an operator can set, as a JSON Schema; the host shows it, and refuses what does not fit.
 SETTINGS = {
