@@ -56,6 +56,12 @@ const BENCHES: &[Bench] = &[
         about: "a host's memory, start, and a site's death to DNS",
     },
     Bench {
+        name: "languages",
+        package: "tidegate-tests",
+        target: "languages",
+        about: "a decision in Rust, Python and JavaScript; needs python3, node and npm for the last two",
+    },
+    Bench {
         name: "failover",
         package: "tidegate-tests",
         target: "failover",
