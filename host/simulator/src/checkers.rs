@@ -15,7 +15,7 @@ pub enum Checker {
     TwoInOneEpoch,
     /// No two nodes acknowledge at once, but for the moment in which a frozen machine wakes up, and on a person's wrong word.
     SplitBrain,
-    /// No acknowledged write is lost where nothing may be lost.
+    /// No acknowledged write is lost where nothing may be lost: told when the first client looks for one in vain, else at the end.
     WriteLost,
     /// No more is lost than was said beforehand, or accepted.
     LossBeyondBound,

@@ -21,9 +21,9 @@ pub enum Fault {
     SiteFrozen(String),
     /// Nothing gets through between places: sites, or `internet`.
     Cut(Between),
-    /// So many per cent of what is sent between places are lost.
+    /// So many per cent of what is asked between places stay without an answer; streams send again what is lost.
     Loss(Lossy),
-    /// What is sent between places is so many milliseconds later.
+    /// Whatever is sent between places is so many milliseconds later.
     Delay(Late),
     /// Nothing listens where the service should be.
     ServiceDown(At),
@@ -94,6 +94,9 @@ pub struct Lossy {
     pub to: Vec<String>,
     /// 1 to 100.
     pub per_cent: u32,
+    /// Only from `from` to `to`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_way: bool,
 }
 
 /// As [`Between`], with how much later.
@@ -106,6 +109,9 @@ pub struct Late {
     pub to: Vec<String>,
     /// Milliseconds, each way.
     pub by: u64,
+    /// Only from `from` to `to`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_way: bool,
 }
 
 /// A service at a site.
@@ -190,11 +196,17 @@ impl fmt::Display for Fault {
             Fault::Cut(Between { from, to, one_way: true }) => {
                 write!(f, "nothing gets from {} to {}", from.join(", "), to.join(", "))
             }
-            Fault::Loss(Lossy { from, to, per_cent }) => {
+            Fault::Loss(Lossy { from, to, per_cent, one_way: false }) => {
                 write!(f, "{per_cent} % are lost between {} and {}", from.join(", "), to.join(", "))
             }
-            Fault::Delay(Late { from, to, by }) => {
+            Fault::Loss(Lossy { from, to, per_cent, one_way: true }) => {
+                write!(f, "{per_cent} % are lost from {} to {}", from.join(", "), to.join(", "))
+            }
+            Fault::Delay(Late { from, to, by, one_way: false }) => {
                 write!(f, "{} and {} are {by} ms further apart", from.join(", "), to.join(", "))
+            }
+            Fault::Delay(Late { from, to, by, one_way: true }) => {
+                write!(f, "what gets from {} to {} is {by} ms later", from.join(", "), to.join(", "))
             }
             Fault::ServiceDown(At { service, site }) => write!(f, "{service} at {site} dies"),
             Fault::ServiceHangs(At { service, site }) => write!(f, "{service} at {site} hangs"),

@@ -19,7 +19,7 @@ use crate::checkers::{Checker, Hit, Mutant};
 use crate::decide::Decider;
 use crate::fault::Fault;
 use crate::timeline;
-use crate::world::{Caller, Quarantined, World};
+use crate::world::{Caller, Quarantined, Voice, World};
 
 pub use score::{Ended, ServiceEnd};
 
@@ -124,7 +124,6 @@ pub struct Simulation<'a> {
     kernel: Kernel,
     decider: &'a mut dyn Decider,
     watcher: Option<Watcher<'a>>,
-    chance: Chance,
     queue: BTreeMap<(Millis, u64), Due>,
     entries: u64,
     life: u64,
@@ -132,8 +131,9 @@ pub struct Simulation<'a> {
     effects: Vec<Effect>,
     groups: Vec<Group>,
     wall_off: i64,
-    /// When what there is to see was last different from before.
+    /// When what there is to see was last different from before, and how long it takes until all of that is known.
     differs: Millis,
+    settles: Millis,
     /// When the kernel last noted anything.
     restless: Millis,
     events: u64,
@@ -151,7 +151,7 @@ impl<'a> Simulation<'a> {
     /// A world in which everything is well, and a host that has just started.
     pub fn new(fleet: &Fleet, script: Script, seed: u64, decider: &'a mut dyn Decider) -> Self {
         let mut simulation = Simulation {
-            world: World::new(fleet, script.mutants.clone()),
+            world: World::new(fleet, script.mutants.clone(), Chance::new(seed)),
             kernel: Kernel::new(fleet.clone(), Moment { mono: 0, wall: START }),
             groups: groups(fleet),
             score: score::Score::new(fleet),
@@ -159,7 +159,6 @@ impl<'a> Simulation<'a> {
             script,
             decider,
             watcher: None,
-            chance: Chance::new(seed),
             queue: BTreeMap::new(),
             entries: 0,
             life: 0,
@@ -167,6 +166,7 @@ impl<'a> Simulation<'a> {
             effects: Vec::new(),
             wall_off: 0,
             differs: 0,
+            settles: quiet::settles(fleet),
             restless: 0,
             events: 0,
             wishes: vec![None; fleet.services.len()],
@@ -413,7 +413,7 @@ impl<'a> Simulation<'a> {
                 self.deliver(took, Event::RouteRead { service, result });
             }
             Effect::CheckReady { service } => {
-                let (blockers, later) = self.world.missing(service.at());
+                let (blockers, _, later) = self.world.missing(service.at());
                 self.deliver(ASKING + later, Event::ReadyChecked { service, blockers });
             }
             Effect::Probe { service, site } => self.probe(service, site),
@@ -439,8 +439,10 @@ impl<'a> Simulation<'a> {
     /// A person who says that a primary is off for good takes the proof's place.
     fn check_proof(&mut self, run: RunId, action: &Action) {
         if let Action::Promote { cluster, node } = action {
-            let by_word = self.kernel.state().runs.get(&run).is_some_and(Run::rests_on_a_word);
-            self.world.check_promotion(cluster, node, by_word);
+            let run = self.kernel.state().runs.get(&run);
+            let by_word = run.is_some_and(Run::rests_on_a_word);
+            let accepted = run.and_then(|run| run.data.as_ref()).is_some_and(|data| data.accept_loss.is_some());
+            self.world.check_promotion(cluster, node, by_word, accepted);
         }
     }
 
@@ -490,14 +492,19 @@ impl<'a> Simulation<'a> {
         let services = std::mem::take(&mut self.groups[group].services);
         let mut outcomes = Vec::with_capacity(self.groups[group].last.len());
         for vantage in 0..self.fleet.vantages.len() {
-            let Some(sound) = self.world.heard(vantage) else {
+            let Some(Voice { sound, later }) = self.world.listen(vantage) else {
                 outcomes.push(Outcome::Error);
                 continue;
             };
-            self.give(Event::Heard { vantage: VantageId(vantage as u16), sound });
+            let heard = Event::Heard { vantage: VantageId(vantage as u16), sound };
+            if later == 0 {
+                self.give(heard)
+            } else {
+                self.deliver(later, heard)
+            }
             for service in &services {
                 for place in 0..self.fleet.services[*service].places.len() {
-                    outcomes.push(self.look(vantage, *service, place));
+                    outcomes.push(self.look(vantage, *service, place, later));
                 }
             }
         }
@@ -507,10 +514,12 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// One look; one that is answered is told at once, one that is not when its time is over.
-    fn look(&mut self, vantage: usize, service: usize, place: usize) -> Outcome {
+    /// One look; one that is answered is told at once, one that is not when its time is over. `later` is how much later than usual the
+    /// way to the host and back takes: a report is one way under way, the heartbeat that its agent had heard came the other, and what
+    /// is to be reported waits for the answer to what was.
+    fn look(&mut self, vantage: usize, service: usize, place: usize, later: Millis) -> Outcome {
         let site = self.fleet.services[service].places[place].site;
-        let (found, took) = self.world.look(vantage, service, site.at(), &mut self.chance);
+        let (found, took) = self.world.look(vantage, service, site.at());
         // A probe that fails has seen nothing, as the daemon's prober has it.
         let (outcome, latency, detail) = match found {
             Ok(Outcome::TimedOut) => (Outcome::TimedOut, None, String::new()),
@@ -523,13 +532,13 @@ impl<'a> Simulation<'a> {
             site,
             outcome,
             latency,
-            not_before: self.world.now.saturating_sub(HEARTBEAT),
+            not_before: self.world.now.saturating_sub(HEARTBEAT + later),
             detail,
         };
-        if took < HEARTBEAT {
-            self.give(Event::Look(look));
-        } else {
-            self.tell_later(took, look);
+        match (took < HEARTBEAT, later) {
+            (true, 0) => self.give(Event::Look(look)),
+            (true, later) => self.tell_later(later, look),
+            (false, later) => self.tell_later(took + later, look),
         }
         outcome
     }
@@ -554,8 +563,8 @@ impl<'a> Simulation<'a> {
             return;
         };
         for vantage in 0..self.fleet.vantages.len() {
-            if self.world.heard(vantage).is_some() {
-                self.look(vantage, service.at(), place);
+            if let Some(voice) = self.world.heard(vantage) {
+                self.look(vantage, service.at(), place, voice.later);
             }
         }
     }

@@ -51,6 +51,11 @@ fn every_checker_fires_on_its_mutant_and_not_without() {
         assert!(honest.hits.is_empty(), "{checker}: {:#?}", honest.hits);
         let mutant = play(mutants, night, minutes * MINUTE);
         let fired = mutant.hits.iter().any(|hit| hit.checker == checker);
+        if checker == Checker::WriteLost {
+            // Not only at the end, by counting: when the first client does not find what it was told is there.
+            let missed = mutant.hits.iter().find(|hit| hit.text.contains("clients that read at "));
+            assert!(missed.is_some_and(|hit| hit.at < 2 * MINUTE), "{:#?}", mutant.hits);
+        }
         assert!(fired, "{checker} does not fire on {mutants:?}: {:#?}\n{}", mutant.hits, mutant.timeline.join("\n"));
     }
 }

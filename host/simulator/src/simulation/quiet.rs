@@ -11,7 +11,7 @@
 
 use tidegate_kernel::contract::{Millis, State, Verdict};
 use tidegate_kernel::event::Event;
-use tidegate_kernel::fleet::{ClusterId, Service};
+use tidegate_kernel::fleet::{ClusterId, Fleet, Service};
 use tidegate_kernel::state::{About, Question, Run, ServiceState};
 
 use super::{Due, Simulation, Wish, score};
@@ -34,7 +34,7 @@ impl Simulation<'_> {
     pub(super) fn pass_quiet_time(&mut self) {
         let now = self.world.now;
         let differs = self.differs.max(self.world.changed);
-        if self.world.is_unsteady() || now.saturating_sub(differs) < self.settled_after() {
+        if now.saturating_sub(differs) < self.settles || self.world.is_unsteady() {
             return;
         }
         let since = differs.max(self.restless);
@@ -54,28 +54,15 @@ impl Simulation<'_> {
         }
     }
 
-    /// Every streak has run its length, and whoever fell silent is known to be.
-    fn settled_after(&self) -> Millis {
-        let rounds = |service: &Service| {
-            u64::from(service.probe.bad.max(service.probe.good) + 2) * service.probe.interval + service.probe.timeout
-        };
-        let looks = self.fleet.services.iter().map(rounds).max().unwrap_or(0);
-        looks.max(2 * self.fleet.host.freshness).max(self.fleet.host.warm_up)
-    }
-
     /// The next thing that is not a look.
     fn next_that_counts(&self) -> Millis {
         let counts = |what: &Due| match what {
-            Due::Deliver(life, _) => *life == self.life && !self.is_sample(what),
+            Due::Deliver(life, _) => *life == self.life && !is_repeated(what),
             Due::Begin(_) | Due::End(_) | Due::Restart | Due::Named => true,
             Due::Round(_) | Due::Beat(_) | Due::Looks(..) => false,
         };
         let queued = self.queue.iter().find(|(_, what)| counts(what)).map(|((due, _), _)| *due);
         [queued, self.world.next_change()].into_iter().flatten().fold(self.script.length, Millis::min)
-    }
-
-    fn is_sample(&self, due: &Due) -> bool {
-        matches!(due, Due::Deliver(_, event) if matches!(**event, Event::Sampled { .. }))
     }
 
     /// When the next policy wants to be asked. One that is overdue is about to be, and until then nothing is left out.
@@ -136,7 +123,7 @@ impl Simulation<'_> {
     }
 
     fn pass_until(&mut self, to: Millis) {
-        let repeats = |due: &Due| matches!(due, Due::Round(_) | Due::Beat(_) | Due::Looks(..)) || self.is_sample(due);
+        let repeats = |due: &Due| matches!(due, Due::Round(_) | Due::Beat(_) | Due::Looks(..)) || is_repeated(due);
         let keys: Vec<(Millis, u64)> =
             self.queue.iter().filter(|((due, _), what)| *due < to && repeats(what)).map(|(key, _)| *key).collect();
         let mut again = Vec::new();
@@ -163,6 +150,20 @@ impl Simulation<'_> {
         }
         self.tick();
     }
+}
+
+/// After how long every streak has run its length, and whoever fell silent is known to be.
+pub(super) fn settles(fleet: &Fleet) -> Millis {
+    let rounds = |service: &Service| {
+        u64::from(service.probe.bad.max(service.probe.good) + 2) * service.probe.interval + service.probe.timeout
+    };
+    let looks = fleet.services.iter().map(rounds).max().unwrap_or(0);
+    looks.max(2 * fleet.host.freshness).max(fleet.host.warm_up)
+}
+
+/// What is on its way again and again, and says the same each time.
+fn is_repeated(due: &Due) -> bool {
+    matches!(due, Due::Deliver(_, event) if matches!(**event, Event::Sampled { .. } | Event::Heard { .. }))
 }
 
 /// The first moment from `to` on in the rhythm of `due`.

@@ -46,8 +46,12 @@ pub struct Ended {
     pub missed_moves: Vec<String>,
     /// By cluster: acknowledged rows that nobody has any more.
     pub lost_writes: BTreeMap<String, u64>,
+    /// By cluster: acknowledged rows that clients looked for and did not find, each counted when it was first missed.
+    pub missed_rows: BTreeMap<String, u64>,
     /// Milliseconds in which two nodes of a cluster acknowledged.
     pub split_brain: Millis,
+    /// Milliseconds in which clients read at a node that had been replaced.
+    pub stale_reads: Millis,
     /// Analysis, reason and veto codes that the policies gave.
     pub codes: BTreeSet<String>,
     /// What happened, if it was kept.
@@ -177,7 +181,9 @@ impl Score {
             false_moves: self.false_moves,
             missed_moves: self.missed_moves,
             lost_writes: world.lost().into_iter().map(|(cluster, rows, _)| (cluster, rows)).collect(),
+            missed_rows: world.missed().map(|(cluster, rows)| (cluster.to_owned(), rows)).collect(),
             split_brain: world.split(),
+            stale_reads: world.stale_reads(),
             codes,
             timeline: Vec::new(),
             journal: Vec::new(),
@@ -273,7 +279,9 @@ fn check_losses(world: &mut World, kernel: &Kernel, fleet: &Fleet, journal: &[Re
         let accepted = runs().filter(|(_, data)| promoted(data)).map(|(run, data)| bound(run, data));
         let accepted: Millis = accepted.fold(0, Millis::saturating_add);
         let by_a_person = runs().any(|(_, data)| promoted(data) && data.accept_loss.is_some());
-        if nothing_may_be && rows > 0 && !by_a_person {
+        if nothing_may_be && rows > 0 && !by_a_person && world.is_missed(&cluster) {
+            // It was told when the first client missed one.
+        } else if nothing_may_be && rows > 0 && !by_a_person {
             let text = format!("{rows} acknowledged rows of {cluster} are gone");
             world.hits.add(Checker::WriteLost, world.now, text);
         } else if rows.saturating_mul(ROW) > accepted.saturating_add(2 * ROW) {

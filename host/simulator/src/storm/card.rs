@@ -33,8 +33,13 @@ pub struct Card {
     pub downtime_s: Spread,
     /// Acknowledged rows that are gone.
     pub lost_writes: u64,
+    /// Acknowledged rows that clients looked for and did not find, because they are gone or because they read at a node that had been
+    /// replaced; each counted when it was first missed.
+    pub missed_rows: u64,
     /// Seconds in which two nodes of a cluster acknowledged.
     pub split_brain_s: f64,
+    /// Seconds in which clients read at a node that had been replaced.
+    pub stale_reads_s: f64,
     /// Moves begun by themselves.
     pub moves: u64,
     /// Incidents that the hosts counted.
@@ -52,6 +57,8 @@ pub struct Card {
     simulated: Millis,
     #[serde(skip)]
     split: Millis,
+    #[serde(skip)]
+    stale: Millis,
     #[serde(skip)]
     rto: Vec<f64>,
     #[serde(skip)]
@@ -91,7 +98,9 @@ impl Card {
         self.false_moves += ended.false_moves.len() as u64;
         self.missed_moves += ended.missed_moves.len() as u64;
         self.lost_writes += ended.lost_writes.values().sum::<u64>();
+        self.missed_rows += ended.missed_rows.values().sum::<u64>();
         self.split += ended.split_brain;
+        self.stale += ended.stale_reads;
         self.moves += u64::from(ended.moves);
         self.incidents += u64::from(ended.incidents);
         self.questions += u64::from(ended.questions);
@@ -115,7 +124,9 @@ impl Card {
         self.false_moves += other.false_moves;
         self.missed_moves += other.missed_moves;
         self.lost_writes += other.lost_writes;
+        self.missed_rows += other.missed_rows;
         self.split += other.split;
+        self.stale += other.stale;
         self.moves += other.moves;
         self.incidents += other.incidents;
         self.questions += other.questions;
@@ -131,6 +142,7 @@ impl Card {
         self.seed = seed;
         self.sim_hours = self.simulated as f64 / 3_600_000.0;
         self.split_brain_s = self.split as f64 / 1_000.0;
+        self.stale_reads_s = self.stale as f64 / 1_000.0;
         self.bad.sort_by(|a, b| (a.seed, &a.kind, &a.text).cmp(&(b.seed, &b.kind, &b.text)));
         self.rto_s = Spread::of(&mut self.rto);
         self.downtime_s = Spread::of(&mut self.downtime());

@@ -92,12 +92,12 @@ fn fault(fleet: &Fleet, chance: &mut Chance) -> Fault {
         1 => Fault::SiteFrozen(site(chance)),
         2 => Fault::Cut(between(fleet, chance)),
         3 => {
-            let Between { from, to, .. } = between(fleet, chance);
-            Fault::Loss(Lossy { from, to, per_cent: chance.between(5, 80) as u32 })
+            let Between { from, to, one_way } = between(fleet, chance);
+            Fault::Loss(Lossy { from, to, per_cent: chance.between(5, 80) as u32, one_way })
         }
         4 => {
-            let Between { from, to, .. } = between(fleet, chance);
-            Fault::Delay(Late { from, to, by: chance.between(20, 1_500) })
+            let Between { from, to, one_way } = between(fleet, chance);
+            Fault::Delay(Late { from, to, by: chance.between(20, 1_500), one_way })
         }
         5 => Fault::ServiceDown(at(chance)),
         6 => Fault::ServiceHangs(at(chance)),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use tidegate_kernel::contract::Millis;
 use tidegate_kernel::fleet::Fleet;
 
+use super::links::Link;
 use super::providers::Trouble;
 use crate::fault::{Fault, INTERNET, NodeOf};
 
@@ -21,14 +22,6 @@ pub(crate) enum Health {
     ReadOnly,
     Hangs,
     Down,
-}
-
-/// From one place to another.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Link {
-    pub(crate) cut: bool,
-    pub(crate) loss: u32,
-    pub(crate) later: Millis,
 }
 
 /// A database server, as far as faults go.
@@ -101,18 +94,9 @@ impl Conditions {
         self.sites
     }
 
-    pub(crate) fn link(&self, from: usize, to: usize) -> Link {
-        self.links[from * (self.sites + 1) + to]
-    }
-
-    /// Something sent can be answered: neither way is cut. Within a place nothing is ever cut.
-    pub(crate) fn reach(&self, one: usize, other: usize) -> bool {
-        one == other || !(self.link(one, other).cut || self.link(other, one).cut)
-    }
-
-    /// There and back.
-    pub(crate) fn round_trip(&self, one: usize, other: usize) -> Millis {
-        if one == other { 1 } else { 4 + self.link(one, other).later + self.link(other, one).later }
+    /// Within a place nothing is ever cut, lost or late.
+    pub(super) fn link(&self, from: usize, to: usize) -> Link {
+        if from == to { Link::default() } else { self.links[from * (self.sites + 1) + to] }
     }
 
     /// Dead or standing still.
@@ -138,9 +122,11 @@ impl Conditions {
                 self.each(fleet, &cut.from, &cut.to, !cut.one_way, |link| link.cut = true);
             }
             Fault::Loss(lossy) => {
-                self.each(fleet, &lossy.from, &lossy.to, true, |link| link.loss = link.loss.max(lossy.per_cent));
+                self.each(fleet, &lossy.from, &lossy.to, !lossy.one_way, |link| link.lose(lossy.per_cent));
             }
-            Fault::Delay(late) => self.each(fleet, &late.from, &late.to, true, |link| link.later += late.by),
+            Fault::Delay(late) => {
+                self.each(fleet, &late.from, &late.to, !late.one_way, |link| link.later += late.by);
+            }
             Fault::ServiceDown(at) => self.worse(fleet, &at.service, &at.site, Health::Down),
             Fault::ServiceHangs(at) => self.worse(fleet, &at.service, &at.site, Health::Hangs),
             Fault::ServiceSlow(at) => self.worse(fleet, &at.service, &at.site, Health::Slow),

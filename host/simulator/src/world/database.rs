@@ -53,8 +53,27 @@ pub(crate) struct Server {
 
 impl Server {
     /// When its enforcer stops it, unless its lease is renewed.
-    fn ends(&self) -> Millis {
+    pub(super) fn ends(&self) -> Millis {
         self.lease_until.max(self.blind_until)
+    }
+
+    /// Until then it may lead.
+    pub(super) fn renew(&mut self, until: Millis) {
+        self.lease_until = self.lease_until.max(until);
+    }
+
+    /// Nobody has renewed its lease; whether its enforcer stops it now.
+    pub(super) fn end_lease(&mut self, now: Millis) -> bool {
+        let over = now >= self.ends();
+        if over {
+            (self.up, self.barred, self.acknowledges, self.lease_was_over) = (false, true, false, true);
+        }
+        over
+    }
+
+    /// It has a lease again, and its enforcer starts it.
+    pub(super) fn go_on(&mut self, until: Millis) {
+        (self.up, self.barred, self.lease_was_over, self.lease_until) = (true, false, false, until);
     }
 }
 
@@ -88,8 +107,18 @@ pub(crate) struct Database {
     waking_until: Millis,
     /// A person has said that a primary is off, and nothing else did: if it was not, both take writes, as they were told.
     pub(crate) on_a_word: bool,
+    /// A person has accepted that something may be gone.
+    pub(crate) loss_accepted: bool,
     /// Primaries wait for nobody: a mutant.
     pub(crate) alone: bool,
+    /// The primaries at which clients read now; kept once there is more than one history.
+    pub(super) readers: Vec<usize>,
+    /// By timeline: from where to where acknowledged writes were looked for in vain.
+    missed: BTreeMap<u64, (u64, u64)>,
+    /// … though none may be gone.
+    pub(super) missed_already: bool,
+    /// Time in which clients read at a node that had been replaced.
+    pub(super) stale_reads: Millis,
     at: Millis,
 }
 
@@ -133,20 +162,23 @@ impl Database {
             split_beyond_a_wake_up: 0,
             waking_until: 0,
             on_a_word: false,
+            loss_accepted: false,
             alone: false,
+            readers: Vec::new(),
+            missed: BTreeMap::new(),
+            missed_already: false,
+            stale_reads: 0,
             at: now,
         }
     }
 
-    /// Lets time pass; nothing else has changed since the last time. `renewed` says by node whether its site's lease is renewed
-    /// now. Returns whether somebody was stopped or started.
-    pub(crate) fn advance(&mut self, of: usize, conditions: &Conditions, now: Millis, renewed: &[bool]) -> bool {
+    /// Lets time pass; nothing else has changed since the last time.
+    pub(crate) fn advance(&mut self, of: usize, conditions: &Conditions, now: Millis) {
         let length = now.saturating_sub(self.at);
         self.at = now;
         if length > 0 {
             self.write(of, conditions, length);
         }
-        self.enforce(of, conditions, now, renewed)
     }
 
     /// Faults have begun or ended: processes that died are gone, machines that came back start what they may start.
@@ -186,155 +218,195 @@ impl Database {
     }
 
     fn write(&mut self, of: usize, conditions: &Conditions, length: Millis) {
-        let mut acknowledging: Vec<u64> = Vec::new();
         for primary in 0..self.servers.len() {
             self.servers[primary].acknowledges = false;
             if !self.servers[primary].primary || !self.runs(of, conditions, primary) {
                 continue;
             }
-            let streaming = self.streaming(of, conditions, primary);
-            let safe = self.safe(primary, &streaming);
+            let safe = self.commit_waits(of, conditions, primary).is_some();
             if safe && !conditions.nodes[of][primary].full {
-                self.grow(of, conditions, primary, &streaming, length);
-                acknowledging.push(self.servers[primary].timeline);
+                self.grow(of, conditions, primary, length);
             }
-            for at in streaming {
-                self.servers[at].heard = self.at;
+            for at in 0..self.servers.len() {
+                if self.streams(of, conditions, primary, at) {
+                    self.servers[at].heard = self.at;
+                }
             }
         }
-        self.count(&mut acknowledging, length);
+        self.count(length);
     }
 
-    /// Standbys that receive from it.
-    fn streaming(&self, of: usize, conditions: &Conditions, primary: usize) -> Vec<usize> {
+    /// A standby receives from a primary.
+    fn streams(&self, of: usize, conditions: &Conditions, primary: usize, at: usize) -> bool {
+        let (server, leader) = (&self.servers[at], &self.servers[primary]);
+        server.upstream == Some(primary)
+            && !server.primary
+            && self.runs(of, conditions, at)
+            && !conditions.nodes[of][at].stalled
+            && server.timeline <= leader.timeline
+            && conditions.reach(server.site, leader.site)
+    }
+
+    /// How much longer than usual a commit waits until enough of the published set have it and have said so, there and back; none =
+    /// too few are left, and it waits for ever.
+    fn commit_waits(&self, of: usize, conditions: &Conditions, primary: usize) -> Option<Millis> {
         let leader = &self.servers[primary];
-        let receives = |at: &usize| {
-            let server = &self.servers[*at];
-            server.upstream == Some(primary)
-                && !server.primary
-                && self.runs(of, conditions, *at)
-                && !conditions.nodes[of][*at].stalled
-                && server.timeline <= leader.timeline
-                && conditions.reach(server.site, leader.site)
+        let Some(set) = leader.set.as_ref().filter(|set| set.wait_for > 0 && !self.alone) else { return Some(0) };
+        let waits = |at: usize| {
+            let member = self.streams(of, conditions, primary, at) && set.nodes.contains(&self.servers[at].name);
+            conditions.streams(leader.site, self.servers[at].site).filter(|_| member)
         };
-        (0..self.servers.len()).filter(receives).collect()
+        let each = || (0..self.servers.len()).filter_map(waits);
+        let enough = |wait: &Millis| each().filter(|other| other <= wait).count() >= set.wait_for as usize;
+        each().filter(enough).min()
     }
 
-    /// Enough of its published set have what it writes.
-    fn safe(&self, primary: usize, streaming: &[usize]) -> bool {
-        let Some(set) = self.servers[primary].set.as_ref().filter(|set| set.wait_for > 0 && !self.alone) else {
-            return true;
-        };
-        streaming.iter().filter(|at| set.nodes.contains(&self.servers[**at].name)).count() >= set.wait_for as usize
-    }
-
-    fn grow(&mut self, of: usize, conditions: &Conditions, primary: usize, streaming: &[usize], length: Millis) {
+    fn grow(&mut self, of: usize, conditions: &Conditions, primary: usize, length: Millis) {
         let leader = &mut self.servers[primary];
         leader.log += length;
         leader.acknowledges = true;
-        let (log, timeline, set) = (leader.log, leader.timeline, leader.set.clone());
-        for at in streaming {
-            let behind = BEHIND + conditions.nodes[of][*at].behind;
-            let server = &mut self.servers[*at];
-            server.log = server.log.max(log.saturating_sub(behind));
-            server.timeline = timeline;
-        }
-        let safe = match set.filter(|set| set.wait_for > 0 && !self.alone) {
-            None => log,
-            Some(set) => {
-                let members = streaming.iter().filter(|at| set.nodes.contains(&self.servers[**at].name));
-                let mut positions: Vec<u64> = members.map(|at| self.servers[*at].log).collect();
-                positions.sort_unstable_by(|a, b| b.cmp(a));
-                positions.get(set.wait_for as usize - 1).copied().unwrap_or(0)
+        let (log, timeline, site) = (leader.log, leader.timeline, leader.site);
+        for at in 0..self.servers.len() {
+            if self.streams(of, conditions, primary, at) {
+                let server = &mut self.servers[at];
+                let way = conditions.link(site, server.site).behind();
+                let behind = BEHIND + conditions.nodes[of][at].behind + way;
+                server.log = server.log.max(log.saturating_sub(behind));
+                server.timeline = timeline;
             }
-        };
+        }
+        let acknowledged = self.confirmed(of, conditions, primary);
         let known = self.acknowledged.entry(timeline).or_default();
-        *known = (*known).max(safe);
+        *known = (*known).max(acknowledged);
     }
 
-    fn count(&mut self, acknowledging: &mut Vec<u64>, length: Millis) {
-        if acknowledging.len() < 2 {
+    /// How far a primary acknowledges: what enough of its published set have, and have told it.
+    fn confirmed(&self, of: usize, conditions: &Conditions, primary: usize) -> u64 {
+        let leader = &self.servers[primary];
+        let Some(set) = leader.set.as_ref().filter(|set| set.wait_for > 0 && !self.alone) else { return leader.log };
+        let tells = |at: usize| {
+            let server = &self.servers[at];
+            let member = self.streams(of, conditions, primary, at) && set.nodes.contains(&server.name);
+            member.then(|| server.log.saturating_sub(conditions.link(server.site, leader.site).behind()))
+        };
+        let each = || (0..self.servers.len()).filter_map(tells);
+        let enough = |log: &u64| each().filter(|other| other >= log).count() >= set.wait_for as usize;
+        each().filter(enough).max().unwrap_or(0)
+    }
+
+    fn count(&mut self, length: Millis) {
+        let acknowledging = || self.servers.iter().filter(|server| server.acknowledges);
+        if acknowledging().nth(1).is_none() {
             return;
         }
+        let alike = |server: &Server| acknowledging().filter(|other| other.timeline == server.timeline).count() > 1;
+        let within_a_timeline = acknowledging().any(alike);
         self.split += length;
         if self.at > self.waking_until + length {
             self.split_beyond_a_wake_up += length;
         }
-        let many = acknowledging.len();
-        acknowledging.sort_unstable();
-        acknowledging.dedup();
-        if acknowledging.len() < many {
+        if within_a_timeline {
             self.split_within_a_timeline += length;
         }
     }
 
-    /// An asynchronous primary whose lease nobody renewed is stopped by its enforcer, and started again with the next lease.
-    fn enforce(&mut self, of: usize, conditions: &Conditions, now: Millis, renewed: &[bool]) -> bool {
-        let mut others_run = false;
-        for (at, renewed) in renewed.iter().enumerate() {
-            let server = &mut self.servers[at];
-            let again = server.lease_was_over && !conditions.nodes[of][at].down;
-            let leased = server.primary && server.set.as_ref().is_none_or(|set| set.wait_for == 0);
-            if !leased || conditions.absent(server.site) || conditions.nodes[of][at].unguarded {
-                continue;
-            }
-            match (server.up, *renewed) {
-                (true, true) => server.lease_until = now + LEASE,
-                (true, false) if now >= server.ends() => {
-                    (server.up, server.barred, server.acknowledges) = (false, true, false);
-                    (server.lease_was_over, others_run) = (true, true);
-                }
-                (false, true) if again => {
-                    (server.up, server.barred, server.lease_until) = (true, false, now + LEASE);
-                    (server.lease_was_over, others_run) = (false, true);
-                }
-                _ => {}
-            }
-        }
-        others_run
+    /// An asynchronous primary goes by a lease where its enforcer can see the time.
+    pub(super) fn is_leased(&self, of: usize, conditions: &Conditions, at: usize) -> bool {
+        self.servers[at].up && self.goes_by_a_lease(of, conditions, at)
     }
 
-    /// When the next lease ends that nobody renews: then the world has to look again.
-    pub(crate) fn next_lease_end(&self, of: usize, conditions: &Conditions, renewed: &[bool]) -> Option<Millis> {
-        let waits = |at: &usize| {
-            let server = &self.servers[*at];
-            server.primary
-                && server.up
-                && server.set.as_ref().is_none_or(|set| set.wait_for == 0)
-                && !conditions.absent(server.site)
-                && !conditions.nodes[of][*at].unguarded
-                && !renewed[*at]
-        };
-        (0..self.servers.len()).filter(waits).map(|at| self.servers[at].ends()).min()
+    /// One that its lease alone has ended would go on with the next.
+    pub(super) fn lacks_a_lease(&self, of: usize, conditions: &Conditions, at: usize) -> bool {
+        let waits = self.servers[at].lease_was_over && !conditions.nodes[of][at].down;
+        waits && self.goes_by_a_lease(of, conditions, at)
+    }
+
+    fn goes_by_a_lease(&self, of: usize, conditions: &Conditions, at: usize) -> bool {
+        let server = &self.servers[at];
+        server.primary
+            && server.set.as_ref().is_none_or(|set| set.wait_for == 0)
+            && !conditions.absent(server.site)
+            && !conditions.nodes[of][at].unguarded
     }
 
     /// Acknowledged writes, in milliseconds of writing, that the history of the present leader does not have.
     pub(crate) fn lost(&self) -> u64 {
-        let leader = self.servers.iter().filter(|server| server.primary).max_by_key(|server| server.timeline);
-        let Some(leader) = leader else { return 0 };
-        let mut kept: BTreeMap<u64, u64> = BTreeMap::from([(leader.timeline, u64::MAX)]);
-        let mut line = leader.timeline;
+        self.leader().map_or(0, |leader| self.missing(leader).map(|(_, from, to)| to - from).sum())
+    }
+
+    /// The newest of all that lead, or did when they were last seen.
+    fn leader(&self) -> Option<usize> {
+        let leads = |at: &usize| self.servers[*at].primary;
+        (0..self.servers.len()).filter(leads).max_by_key(|at| self.servers[*at].timeline)
+    }
+
+    /// By timeline: from where to where a node's history lacks what was acknowledged.
+    fn missing(&self, at: usize) -> impl Iterator<Item = (u64, u64, u64)> {
+        let server = &self.servers[at];
+        let mut kept: BTreeMap<u64, u64> = BTreeMap::from([(server.timeline, server.log)]);
+        let mut line = server.timeline;
         while let Some(fork) = self.forks.get(&line) {
             kept.insert(fork.parent, fork.at);
             line = fork.parent;
         }
-        let lost = |(timeline, acknowledged): (&u64, &u64)| {
+        self.acknowledged.iter().filter_map(move |(timeline, acknowledged)| {
             let began = self.forks.get(timeline).map_or(0, |fork| fork.at);
-            acknowledged.saturating_sub(kept.get(timeline).copied().unwrap_or(began))
-        };
-        self.acknowledged.iter().map(lost).sum()
+            let from = kept.get(timeline).copied().unwrap_or(began);
+            (from < *acknowledged).then_some((*timeline, from, *acknowledged))
+        })
     }
 
-    /// The one that takes writes and acknowledges them at this moment, at that site.
-    pub(crate) fn serves_at(&self, of: usize, conditions: &Conditions, site: usize) -> bool {
-        (0..self.servers.len()).any(|at| {
-            let server = &self.servers[at];
-            server.site == site
-                && server.primary
-                && self.runs(of, conditions, at)
-                && !conditions.nodes[of][at].full
-                && self.safe(at, &self.streaming(of, conditions, at))
-        })
+    /// There is more than one history.
+    pub(super) fn has_forked(&self) -> bool {
+        !self.forks.is_empty()
+    }
+
+    /// Whoever is led there reads from a primary.
+    pub(super) fn is_read_at(&self, of: usize, conditions: &Conditions, at: usize) -> bool {
+        self.servers[at].primary && self.runs(of, conditions, at)
+    }
+
+    /// Somebody reads at a node that was replaced, or two of them write: what readers miss may grow.
+    pub(super) fn is_read_in_doubt(&self) -> bool {
+        let leader = self.leader();
+        let writes = || self.servers.iter().filter(|server| server.acknowledges);
+        self.readers.iter().any(|at| Some(*at) != leader) || (!self.readers.is_empty() && writes().nth(1).is_some())
+    }
+
+    /// Somebody has read for so long.
+    pub(super) fn stale(&mut self, length: Millis) {
+        let leader = self.leader();
+        let is_stale = |at: &usize| Some(*at) != leader && self.missing(*at).next().is_some();
+        if self.readers.iter().any(is_stale) {
+            self.stale_reads += length;
+        }
+    }
+
+    /// Clients look for all that they were told is acknowledged. What they miss at a node that was replaced is old; what they miss
+    /// at the leader is gone: how many rows of that, and where.
+    pub(super) fn look_for_rows(&mut self) -> Option<(u64, usize)> {
+        for at in 0..self.readers.len() {
+            let missing: Vec<(u64, u64, u64)> = self.missing(self.readers[at]).collect();
+            for (timeline, from, to) in missing {
+                let missed = self.missed.entry(timeline).or_insert((from, to));
+                *missed = (missed.0.min(from), missed.1.max(to));
+            }
+        }
+        let leader = self.leader().filter(|leader| self.readers.contains(leader))?;
+        let rows = self.lost().div_ceil(ROW);
+        (rows > 0).then_some((rows, leader))
+    }
+
+    /// Acknowledged writes, in milliseconds of writing, that somebody has looked for in vain.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed.values().map(|(from, to)| to - from).sum()
+    }
+
+    /// The one that takes writes and acknowledges them at this moment, at that site: how much longer than usual a commit waits.
+    pub(crate) fn commits_at(&self, of: usize, conditions: &Conditions, site: usize) -> Option<Millis> {
+        let at = (0..self.servers.len()).find(|at| self.servers[*at].site == site && self.servers[*at].primary)?;
+        let takes = self.runs(of, conditions, at) && !conditions.nodes[of][at].full;
+        self.commit_waits(of, conditions, at).filter(|_| takes)
     }
 
     /// Whether a probe of the node at that site is answered.
@@ -430,15 +502,21 @@ impl Database {
         }
     }
 
-    /// A server that is stopped in order waits until its standbys have all of its log.
-    pub(crate) fn flush(&mut self, of: usize, conditions: &Conditions, at: usize) {
+    /// A server that is stopped in order waits until its standbys have all of its log, and say so; how much longer than usual.
+    pub(crate) fn flush(&mut self, of: usize, conditions: &Conditions, at: usize) -> Millis {
+        let mut longer = 0;
         if !self.servers[at].primary || !self.runs(of, conditions, at) {
-            return;
+            return longer;
         }
-        let log = self.servers[at].log;
-        for standby in self.streaming(of, conditions, at) {
-            self.servers[standby].log = self.servers[standby].log.max(log);
+        let (log, site) = (self.servers[at].log, self.servers[at].site);
+        for standby in 0..self.servers.len() {
+            if self.streams(of, conditions, at, standby) {
+                let way = conditions.streams(site, self.servers[standby].site);
+                longer = longer.max(way.unwrap_or(0));
+                self.servers[standby].log = self.servers[standby].log.max(log);
+            }
         }
+        longer
     }
 
     /// Stopped and barred; the proof.

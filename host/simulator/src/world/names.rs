@@ -85,22 +85,28 @@ impl Names {
         })
     }
 
-    /// What the resolver of that number answers now; one whose answer is too old asks the servers, if those answer.
-    pub(crate) fn resolve(&mut self, name: &str, resolver: u64, servers_answer: bool, now: Millis) -> &[Endpoint] {
-        let Some(entry) = self.entries.get_mut(name) else { return &[] };
-        let ttl = u64::from(entry.ttl_seconds) * 1_000;
-        let (held, until) = &mut entry.cached[resolver as usize];
-        if *until <= now {
-            // A resolver keeps to its own rhythm, so that the caches do not all let go in the same moment.
-            let late = now - *until;
-            if servers_answer {
-                held.clone_from(&entry.endpoints);
+    /// Resolvers whose answers are too old ask the servers, if those answer.
+    pub(crate) fn ask(&mut self, servers_answer: bool, now: Millis) {
+        for Entry { endpoints, ttl_seconds, cached, .. } in self.entries.values_mut() {
+            let ttl = u64::from(*ttl_seconds) * 1_000;
+            for (held, until) in cached.iter_mut().filter(|(_, until)| *until <= now) {
+                if !servers_answer {
+                    held.clear();
+                    continue;
+                }
+                if held != endpoints {
+                    held.clone_from(endpoints);
+                }
+                // A resolver keeps to its own rhythm, so that the caches do not all let go in the same moment.
+                let late = now - *until;
                 *until = now + ttl.saturating_sub(late.checked_rem(ttl).unwrap_or(0)).max(1);
-            } else {
-                held.clear();
             }
         }
-        &entry.cached[resolver as usize].0
+    }
+
+    /// What the resolver of that number answers.
+    pub(crate) fn held(&self, name: &str, resolver: u64) -> &[Endpoint] {
+        self.entries.get(name).map_or(&[], |entry| &entry.cached[resolver as usize].0)
     }
 
     /// When the next resolver lets go of something that is no longer so, or that nobody could tell it anew.

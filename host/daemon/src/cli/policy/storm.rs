@@ -291,7 +291,7 @@ fn table(asked: &StormOf, cards: &Cards) -> Table {
 pub type Row = (&'static str, fn(&Card) -> String);
 
 /// The score card, line by line.
-pub const ROWS: [Row; 13] = [
+pub const ROWS: [Row; 15] = [
     ("disasters", |card| card.runs.to_string()),
     ("simulated", |card| format!("{:.0} h in {:.1} s", card.sim_hours, card.wall_s)),
     ("invariants broken", |card| card.checker_hits.to_string()),
@@ -300,6 +300,8 @@ pub const ROWS: [Row; 13] = [
     ("outage of what was moved", |card| spread(card.rto_s)),
     ("downtime of a disaster", |card| spread(card.downtime_s)),
     ("lost rows", |card| card.lost_writes.to_string()),
+    ("rows missed by readers", |card| card.missed_rows.to_string()),
+    ("stale reads", |card| format!("{:.2} s", card.stale_reads_s)),
     ("split brain", |card| format!("{:.2} s", card.split_brain_s)),
     ("moves", |card| card.moves.to_string()),
     ("incidents", |card| card.incidents.to_string()),
