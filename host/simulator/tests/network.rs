@@ -127,6 +127,16 @@ fn a_name_is_written_where_only_the_answer_is_lost_and_not_where_the_question_is
     );
 }
 
+#[test]
+fn clients_that_are_still_led_to_a_primary_that_was_replaced_miss_what_was_written_since() {
+    // Nothing that it writes is acknowledged any more, and whoever has its name in a cache still reads there.
+    let cut = Fault::Cut(Between { from: places(&["east"]), to: places(&["west", "north"]), one_way: false });
+    let ended = play(vec![(MINUTE, 3 * MINUTE, cut)], 8 * MINUTE);
+    assert!(ended.services["orders"].moved, "{}", story(&ended));
+    assert!((SECOND..=10 * SECOND).contains(&ended.stale_reads), "{}: {}", ended.stale_reads, story(&ended));
+    assert!(ended.missed_rows["orders"] > 0 && ended.lost_writes["orders"] == 0, "{:?}", ended.missed_rows);
+}
+
 /// As many as take some seconds.
 const SEEDS: std::ops::Range<u64> = 5_000..5_200;
 

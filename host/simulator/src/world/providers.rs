@@ -217,6 +217,9 @@ impl Provider {
 
     /// For a place in the key's bulkhead, then for one in the pool.
     fn waits(&mut self, key: &str, now: Millis) -> Millis {
+        if self.held.is_empty() {
+            return 0;
+        }
         self.held.retain(|(_, until)| now < *until);
         let own = self.held.iter().filter(|(of, _)| of == key).map(|(_, until)| *until);
         let own = free_at(own, self.limits.bulkhead, now);
