@@ -63,6 +63,8 @@ pub enum Fault {
     NamesChanged(At),
     /// The provider in that slot crashes at every call, at the host and at every agent: nothing is done.
     ProviderCrashes(String),
+    /// … half-way through: half of the calls have taken effect.
+    ProviderCrashesMidway(String),
     /// The provider in that slot does what it is told, and answers only when its call has been cut off.
     ProviderSlow(String),
     /// The host is dead.
@@ -175,6 +177,7 @@ impl Fault {
                 | Fault::ServiceFlaky(_)
                 | Fault::AgentSlow(_)
                 | Fault::ProviderCrashes(_)
+                | Fault::ProviderCrashesMidway(_)
                 | Fault::ProviderSlow(_)
         )
     }
@@ -233,6 +236,9 @@ impl fmt::Display for Fault {
                 write!(f, "somebody else leads the name of {service} to {site}")
             }
             Fault::ProviderCrashes(slot) => write!(f, "the provider in {slot} crashes at every call"),
+            Fault::ProviderCrashesMidway(slot) => {
+                write!(f, "the provider in {slot} crashes half-way through every call")
+            }
             Fault::ProviderSlow(slot) => write!(f, "the provider in {slot} does what it is told, and answers too late"),
             Fault::HostDown => f.write_str("the host dies"),
             Fault::ClockJumps(by) => write!(f, "the host's wall clock jumps by {by} ms"),

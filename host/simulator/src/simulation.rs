@@ -491,11 +491,13 @@ impl<'a> Simulation<'a> {
         }
         let services = std::mem::take(&mut self.groups[group].services);
         let mut outcomes = Vec::with_capacity(self.groups[group].last.len());
+        let mut latest = 0;
         for vantage in 0..self.fleet.vantages.len() {
             let Some(Voice { sound, later }) = self.world.listen(vantage) else {
                 outcomes.push(Outcome::Error);
                 continue;
             };
+            latest = latest.max(later);
             let heard = Event::Heard { vantage: VantageId(vantage as u16), sound };
             if later == 0 {
                 self.give(heard)
@@ -510,7 +512,8 @@ impl<'a> Simulation<'a> {
         }
         self.groups[group].services = services;
         if self.groups[group].last != outcomes {
-            (self.groups[group].last, self.differs) = (outcomes, now);
+            // The last report of it is still under way.
+            (self.groups[group].last, self.differs) = (outcomes, now + latest);
         }
     }
 

@@ -28,6 +28,10 @@ fn crashes(slot: &str) -> Fault {
     Fault::ProviderCrashes(slot.into())
 }
 
+fn crashes_midway(slot: &str) -> Fault {
+    Fault::ProviderCrashesMidway(slot.into())
+}
+
 fn slow(slot: &str) -> Fault {
     Fault::ProviderSlow(slot.into())
 }
@@ -79,6 +83,20 @@ fn a_failover_whose_dns_provider_crashes_is_done_once_the_quarantine_is_over() {
     assert!(ended.services["orders"].moved && ended.lost_writes["orders"] == 0);
     let outages = &ended.services["orders"].outages;
     assert!(outages.iter().all(|outage| *outage < 2 * MINUTE), "{outages:?}");
+}
+
+#[test]
+fn what_a_provider_had_done_before_it_crashed_is_found_and_not_done_again() {
+    let night = vec![primary_of_orders_dies(MINUTE), (MINUTE + SECOND, 90 * SECOND, crashes_midway("dns/primary"))];
+    let ended = play(night, 10 * MINUTE);
+    let crashed = "dns-control.apply was cut short: it crashed";
+    assert_told_in_order(
+        &ended,
+        &["opens: fail-over of orders", crashed, "read back: it had been written", "closes: Done"],
+    );
+    // The new primary's name leads there long before the provider is well again.
+    let outages = &ended.services["orders"].outages;
+    assert!(outages.iter().all(|outage| *outage < 25 * SECOND), "{outages:?}");
 }
 
 #[test]

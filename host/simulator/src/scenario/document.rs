@@ -238,7 +238,7 @@ impl Reader<'_> {
             Fault::NodeLags(of) => {
                 self.node(&NodeOf { cluster: of.cluster.clone(), node: of.node.clone() }, at, fleet);
             }
-            Fault::ProviderCrashes(slot) | Fault::ProviderSlow(slot) => {
+            Fault::ProviderCrashes(slot) | Fault::ProviderCrashesMidway(slot) | Fault::ProviderSlow(slot) => {
                 self.known("slot for names, databases or probes", slot, slots(fleet).into_iter(), at);
             }
             Fault::NamesDown | Fault::NamesForgetful | Fault::HostDown | Fault::ClockJumps(_) => {}

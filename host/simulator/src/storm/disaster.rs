@@ -120,7 +120,11 @@ fn fault(fleet: &Fleet, chance: &mut Chance) -> Fault {
         16 => {
             let slots: Vec<&str> = slots(fleet).into_iter().collect();
             let slot = chance.one(&slots).expect("services are looked at").to_string();
-            [Fault::ProviderCrashes(slot.clone()), Fault::ProviderSlow(slot)][chance.below(2) as usize].clone()
+            match chance.below(3) {
+                0 => Fault::ProviderCrashes(slot),
+                1 => Fault::ProviderCrashesMidway(slot),
+                _ => Fault::ProviderSlow(slot),
+            }
         }
         17 => Fault::NodeDown(node(fleet, chance)),
         18 => Fault::NodeHangs(node(fleet, chance)),

@@ -148,12 +148,18 @@ impl Conditions {
             Fault::CommandsFail(site) => self.commands_fail[place(fleet, site)] = true,
             Fault::NamesDown => self.names_down = true,
             Fault::NamesForgetful => self.names_forgetful = true,
-            Fault::ProviderCrashes(slot) => drop(self.providers.insert(slot.clone(), Trouble::Crashes)),
-            // What crashes at every call answers none of them late.
-            Fault::ProviderSlow(slot) => drop(self.providers.entry(slot.clone()).or_insert(Trouble::Slow)),
+            Fault::ProviderCrashes(slot) => self.misbehaves(slot, Trouble::Crashes),
+            Fault::ProviderCrashesMidway(slot) => self.misbehaves(slot, Trouble::CrashesMidway),
+            Fault::ProviderSlow(slot) => self.misbehaves(slot, Trouble::Slow),
             Fault::HostDown => self.host_down = true,
             Fault::NamesChanged(_) | Fault::ClockJumps(_) => {}
         }
+    }
+
+    /// What crashes at every call answers none of them late, and does nothing if it crashes at once.
+    fn misbehaves(&mut self, slot: &str, trouble: Trouble) {
+        let known = self.providers.entry(slot.to_owned()).or_default();
+        *known = (*known).max(trouble);
     }
 
     fn each(&mut self, fleet: &Fleet, from: &[String], to: &[String], both: bool, change: impl Fn(&mut Link)) {

@@ -33,6 +33,8 @@ pub(crate) enum Trouble {
     #[default]
     Nothing,
     Slow,
+    /// Half of what it is told is done.
+    CrashesMidway,
     Crashes,
 }
 
@@ -139,14 +141,7 @@ impl Providers {
     }
 
     /// How long a call waits until it comes through; or how it failed, and after how long.
-    fn begin(
-        &mut self,
-        caller: Caller,
-        slot: &str,
-        ask: &Ask<'_>,
-        trouble: Trouble,
-        now: Millis,
-    ) -> Result<Millis, (Failure, Millis)> {
+    fn begin(&mut self, caller: Caller, slot: &str, ask: &Ask<'_>, now: Millis) -> Result<Millis, (Failure, Millis)> {
         let provider = self.provider(caller, slot);
         provider.supervision.admit(slot, Duration::from_millis(now)).map_err(|refused| (refused, REFUSED))?;
         let deadline = ask.deadline(&provider.limits);
@@ -154,18 +149,21 @@ impl Providers {
         if waits >= in_millis(deadline) {
             return Err((supervision::busy(deadline), in_millis(deadline)));
         }
-        if trouble != Trouble::Crashes {
-            return Ok(waits);
-        }
+        Ok(waits)
+    }
+
+    /// A call crashes.
+    fn crash(&mut self, caller: Caller, slot: &str, ask: &Ask<'_>, now: Millis) -> Failure {
         let why = "it crashed";
-        if let Some(quarantine) = provider.supervision.crashed(why, Duration::from_millis(now)).cloned() {
+        let supervision = &mut self.provider(caller, slot).supervision;
+        if let Some(quarantine) = supervision.crashed(why, Duration::from_millis(now)).cloned() {
             let agent = match caller {
                 Caller::Vantage(at) if self.vantages[at].is_some() => Some(at),
                 Caller::Vantage(_) | Caller::Host => None,
             };
             self.quarantined.push(Quarantined { agent, slot: slot.to_owned(), quarantine });
         }
-        Err((supervision::cut_short(ask.name, why), waits + CRASHED))
+        supervision::cut_short(ask.name, why)
     }
 
     /// What came of a call that would be answered after `took`: that, or it was cut off.
@@ -238,10 +236,17 @@ impl World {
         work: impl FnOnce(&mut World) -> (T, Millis),
     ) -> (Result<T, Failure>, Millis) {
         let (trouble, now) = (self.conditions.provider(slot), self.now);
-        let waits = match self.providers.begin(caller, slot, &ask, trouble, now) {
+        let waits = match self.providers.begin(caller, slot, &ask, now) {
             Ok(waits) => waits,
             Err((failure, took)) => return (Err(failure), took),
         };
+        if matches!(trouble, Trouble::Crashes | Trouble::CrashesMidway) {
+            // Nobody can tell how far it had come.
+            if trouble == Trouble::CrashesMidway && self.chance.per_cent(50) {
+                work(self);
+            }
+            return (Err(self.providers.crash(caller, slot, &ask, now)), waits + CRASHED);
+        }
         let (answer, took) = work(self);
         let took = if trouble == Trouble::Slow { Millis::MAX } else { waits + took };
         match self.providers.end(caller, slot, &ask, took, now) {
@@ -285,7 +290,7 @@ mod tests {
     }
 
     fn begin(providers: &mut Providers, ask: &Ask<'_>, now: Millis) -> Result<Millis, (Failure, Millis)> {
-        providers.begin(Caller::Host, DNS, ask, Trouble::Nothing, now)
+        providers.begin(Caller::Host, DNS, ask, now)
     }
 
     /// A call that nobody answers.
@@ -316,11 +321,11 @@ mod tests {
     fn a_process_that_starts_again_knows_of_no_crash() {
         let mut providers = world(serde_json::json!({ "restarts": 1 }));
         let ask = Ask::look("dns.resolve", "", None);
-        let crash = |providers: &mut Providers| providers.begin(Caller::Host, DNS, &ask, Trouble::Crashes, 0);
         for _ in 0..2 {
-            assert!(matches!(crash(&mut providers), Err((Failure::UnknownOutcome(_), CRASHED))));
+            assert_eq!(begin(&mut providers, &ask, 0), Ok(0));
+            assert!(matches!(providers.crash(Caller::Host, DNS, &ask, 0), Failure::UnknownOutcome(_)));
         }
-        assert!(matches!(crash(&mut providers), Err((Failure::Rejected(_), REFUSED))));
+        assert!(matches!(begin(&mut providers, &ask, 0), Err((Failure::Rejected(_), REFUSED))));
         assert!(providers.is_unsettled(Caller::Host, 0) && !providers.admits(Caller::Host, DNS, 4_999));
         assert!(!providers.is_unsettled(Caller::Vantage(0), 0), "an agent has a process of its own");
         providers.start_anew(Caller::Host);
