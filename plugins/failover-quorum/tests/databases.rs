@@ -288,6 +288,20 @@ fn a_question_about_a_loss_stays_the_same_while_it_grows_a_little() {
 }
 
 #[test]
+fn of_two_losses_that_are_said_alike_the_smaller_one_is_offered_first_however_long_it_takes() {
+    for since in [1_000, 30_000, 70_000, 100_000, 200_000, 1_000_000, 10_000_000] {
+        let cluster = nodes(
+            a().silent(since),
+            b().orphaned(since).with(|b| b.lag_at_contact = Some(45_000)),
+            c().orphaned(since).with(|c| c.lag_at_contact = Some(20)),
+        );
+        let decision = default(rpo_zero(service(voted_down(), cluster)));
+        let offered: Vec<_> = options(&decision).iter().map(|to| to.promote.join(" ")).collect();
+        assert_eq!(offered, ["c", "b"], "after {since} ms");
+    }
+}
+
+#[test]
 fn nobody_is_offered_what_is_damaged_or_another_history() {
     let cluster = nodes(
         a().silent(400),

@@ -134,11 +134,14 @@ impl Choice<'_> {
     /// Moves that a person could allow although something speaks against them: the smallest loss first, the unknown last. Each
     /// estimate is rounded up, so that the question stays the same while it grows a little.
     pub fn relaxations(&self, case: &Case) -> Vec<Move> {
-        let estimate = |node| loss::bound(case, node).map(words::round_up);
         let possible = self.vetoed.iter().filter(|(_, objection)| objection.may_be_overruled());
-        let mut possible: Vec<_> = possible.map(|(node, _)| (*node, estimate(node))).collect();
-        possible.sort_by_key(|(_, estimate)| estimate.unwrap_or(u64::MAX));
-        let option = |(node, loss): (&Node, Option<u64>)| Move { expected_loss: loss, ..moving(&node.site, [node]) };
+        let mut possible: Vec<_> = possible.map(|(node, _)| (*node, loss::bound(case, node))).collect();
+        // Rounded they would be alike, and change places as they grow.
+        possible.sort_by_key(|(_, bound)| bound.unwrap_or(u64::MAX));
+        let option = |(node, bound): (&Node, Option<u64>)| Move {
+            expected_loss: bound.map(words::round_up),
+            ..moving(&node.site, [node])
+        };
         possible.into_iter().map(option).collect()
     }
 }
