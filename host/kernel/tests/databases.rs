@@ -10,7 +10,8 @@ mod orders;
 
 use orders::*;
 use tidegate_kernel::contract::{State, Verdict};
-use tidegate_kernel::event::{Action, Command, QuestionId};
+use tidegate_kernel::event::{Action, Command, Event, QuestionId};
+use tidegate_kernel::fleet::ClusterId;
 use tidegate_kernel::saga::StepStatus;
 use tidegate_kernel::state::RunEnd;
 use world::*;
@@ -200,6 +201,31 @@ fn a_candidate_that_lacks_the_last_bytes_is_not_promoted_and_the_old_primary_goe
 }
 
 #[test]
+fn whose_word_commits_wait_for_is_not_read_from_a_look_that_began_before_we_changed_it() {
+    let foreign = |world: &World| world.sent.iter().any(|(_, subject)| subject.contains("it was not Tidegate"));
+    let mut world = synchronous();
+    kill(&mut world, "east");
+    let (begun, before) = (world.mono, database(&world).seen());
+    world.run_until(20_000, |world| world.shop().life.state == State::FailedOver);
+    let late = |begun, seen| Event::Sampled { cluster: ClusterId(0), begun, result: Ok(seen) };
+    world.give(late(begun, before));
+    assert!(!foreign(&world), "{:?}", world.sent);
+
+    revive(&mut world, "east");
+    world.run_until(20_000, |world| world.kernel.state().open_runs().any(|run| run.runbook == "rejoin"));
+    let (begun, before) = (world.mono, database(&world).seen());
+    world.run_until(20_000, |world| world.kernel.state().open_runs().next().is_none());
+    world.give(late(begun, before));
+    assert!(!foreign(&world), "{:?}", world.sent);
+
+    let leader = database(&world).primaries()[0];
+    let changed = world.database.as_mut().unwrap().servers.get_mut(leader).unwrap();
+    changed.set.as_mut().unwrap().nodes.truncate(1);
+    world.run(2_000);
+    assert!(foreign(&world), "what somebody else changes is told: {:?}", world.sent);
+}
+
+#[test]
 fn a_returned_primary_becomes_a_standby_and_the_service_goes_home() {
     let mut world = asynchronous();
     kill(&mut world, "east");
@@ -323,6 +349,13 @@ fn is_sound(world: &World, told: &str) {
     }
     let ends: Vec<_> = world.kernel.state().runs.values().filter_map(|run| run.end.clone()).collect();
     assert!(ends.iter().all(|end| matches!(end, RunEnd::Done | RunEnd::Undone)), "{told}");
+    blames_nobody(world, told);
+}
+
+/// Nobody but the host changes anything in these stories.
+fn blames_nobody(world: &World, told: &str) {
+    let blamed: Vec<_> = world.sent.iter().filter(|(_, subject)| subject.contains("it was not Tidegate")).collect();
+    assert!(blamed.is_empty(), "{blamed:?}; {told}");
 }
 
 #[test]
@@ -372,6 +405,7 @@ fn whatever_call_fails_or_is_cut_off_there_is_one_primary_or_a_person_is_asked()
                 assert!(database.primaries().len() <= 1 && database.split == 0, "{told}");
                 let asked = world.kernel.state().open_questions().next().is_some();
                 assert!(database.primaries().len() == 1 || asked, "{told}");
+                blames_nobody(&world, &told);
                 if world.spoil.is_some() {
                     assert!(spared > 0, "no call was spoiled; {told}");
                     break;
