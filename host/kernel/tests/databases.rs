@@ -198,6 +198,10 @@ fn a_candidate_that_lacks_the_last_bytes_is_not_promoted_and_the_old_primary_goe
     world.run(5_000);
     assert!(told(&world).contains("lacks the last 50 bytes"), "{}", told(&world));
     assert_eq!(database(&world).primaries(), ["east"], "{}", told(&world));
+    // The primary serves again before anybody is made to follow it.
+    let ends: Vec<_> = world.kernel.state().runs.values().map(|run| run.end.clone()).collect();
+    assert_eq!(ends, [Some(RunEnd::Undone)], "{}", told(&world));
+    assert_eq!(database(&world).servers["west"].upstream, Some("east"));
 }
 
 #[test]
@@ -286,7 +290,7 @@ fn the_agreed_primary_is_never_stopped_without_a_move() {
 /// What happens to a world, and when it is over.
 type Story = (&'static str, fn() -> World, fn(&mut World), fn(&World) -> bool);
 
-const STORIES: [Story; 7] = [
+const STORIES: [Story; 8] = [
     ("synchronous fail-over", synchronous, |world| kill(world, "east"), |world| world.shop().life.active != "east"),
     ("asynchronous fail-over", asynchronous, |world| kill(world, "east"), |world| world.shop().life.active != "east"),
     (
@@ -306,6 +310,15 @@ const STORIES: [Story; 7] = [
         "asynchronous switch-over",
         asynchronous,
         |world| world.order_unheard(Command::Switchover { service: "shop".into(), to: Some("west".into()) }),
+        |world| world.kernel.state().runs.values().any(|run| run.kind == "switch-over" && run.end.is_some()),
+    ),
+    (
+        "switch-over that stops half way",
+        asynchronous,
+        |world| {
+            world.database.as_mut().expect("a database").servers.get_mut("west").expect("a node").log -= 50;
+            world.order_unheard(Command::Switchover { service: "shop".into(), to: Some("west".into()) });
+        },
         |world| world.kernel.state().runs.values().any(|run| run.kind == "switch-over" && run.end.is_some()),
     ),
     ("rejoin", || lost(asynchronous()), |world| revive(world, "east"), is_whole),
