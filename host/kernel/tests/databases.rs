@@ -147,10 +147,41 @@ fn a_yes_is_to_what_was_shown_and_what_has_grown_is_shown_anew() {
     let refused = world.order(Command::Approve { question, option: 0 }).unwrap_err();
     assert!(refused.reasons[0].text.contains("were shown"), "{refused:?}");
     assert_eq!(database(&world).primaries().len(), 0, "{}", told(&world));
-    let question = world.kernel.state().open_questions().next().expect("a question with what it is now").id;
-    world.order(Command::Approve { question, option: 0 }).unwrap();
+    let anew = world.kernel.state().open_questions().next().expect("a question with what it will be").clone();
+    let shown = format!("{:?} {:?}", anew.text, anew.about);
+    assert!(anew.text.contains("at most 17m") && shown.contains("expected_loss: Some(1020000)"), "{shown}");
+    // Whoever has to read it first has the time to.
+    world.run(600_000);
+    world.order(Command::Approve { question: anew.id, option: 0 }).unwrap();
     world.run(10_000);
     assert_eq!(database(&world).primaries().len(), 1, "{}", told(&world));
+}
+
+#[test]
+fn what_is_asked_anew_is_asked_for_as_long_as_it_is_true() {
+    let mut world = world("", "rpo = \"100ms\"", 0);
+    kill(&mut world, "east");
+    world.run(60_000);
+    let question = world.kernel.state().open_questions().next().expect("a question").id;
+    world.order(Command::Approve { question, option: 0 }).unwrap_err();
+    let anew = world.kernel.state().open_questions().next().expect("another question").id;
+    world.run(901_000);
+    let open: Vec<QuestionId> = world.kernel.state().open_questions().map(|question| question.id).collect();
+    assert!(!open.contains(&anew) && open.len() == 1, "{}", told(&world));
+    assert_eq!(database(&world).primaries().len(), 0, "{}", told(&world));
+}
+
+#[test]
+fn a_late_yes_to_a_move_that_loses_nothing_says_yes_to_no_loss() {
+    let mut world = world("synchronous = 1", "rpo = \"0s\"\nfailover = \"manual\"", 1);
+    kill(&mut world, "east");
+    world.run(60_000);
+    let question = world.kernel.state().open_questions().next().expect("a question").id;
+    world.order(Command::Approve { question, option: 0 }).unwrap();
+    let run = world.kernel.state().runs.values().next_back().expect("a run");
+    assert_eq!(run.data.as_ref().map(|data| data.accept_loss), Some(None));
+    world.run(10_000);
+    assert_eq!((database(&world).primaries().len(), database(&world).lost), (1, 0), "{}", told(&world));
 }
 
 #[test]

@@ -269,7 +269,15 @@ fn asks_with_the_loss_of_each_option_where_the_rpo_would_be_broken() {
     );
     let decision = default(service(voted_down(), cluster));
     let offered: Vec<_> = options(&decision).iter().map(|to| (to.promote.join(" "), to.expected_loss)).collect();
-    assert_eq!(offered, [("c".to_owned(), Some(15_000)), ("b".to_owned(), Some(60_000))]);
+    assert_eq!(
+        offered,
+        [("c".to_owned(), Some(1_800_000)), ("b".to_owned(), Some(1_800_000))],
+        "within a quarter of an hour"
+    );
+    let Verdict::Ask(question) = &decision.verdict else { panic!("{decision:#?}") };
+    let text = "Promote c at north although up to 15 s of the newest writes may be lost? The RPO allows 10 s. A yes within 15 min \
+                accepts what it has become by then, at most 30 min";
+    assert_eq!(question.text, text);
     assert!(["loss", "recovered"].iter().all(|code| codes(&decision).contains(code)), "{decision:#?}");
     assert!(has_alarm(&decision));
 }
