@@ -8,13 +8,14 @@ mod watch;
 
 use crate::contract::{self, Failure, Millis, Node, Role, Severity, SyncSet};
 use crate::desk::Turn;
-use crate::event::{Effect, Moment};
+use crate::event::{Action, Effect, Moment};
 use crate::fleet::{ClusterId, Fleet, ServiceId};
 use crate::guard::{Kind, Proposal};
 use crate::kernel::Kernel;
 use crate::record::{Cause, Change, Sensed};
 use crate::rules;
-use crate::state::{ClusterState, Outside};
+use crate::saga::StepStatus;
+use crate::state::{ClusterState, Outside, Step};
 
 pub(crate) use watch::{Watch, answers};
 
@@ -101,14 +102,30 @@ impl Kernel {
         if self.service_state(service).is_none_or(|known| known.run.is_some()) {
             return;
         }
-        let Some(sample) = self.clusters.watch(id).newest().cloned() else { return };
-        match self.held(name).cloned() {
+        let held = self.held(name).cloned();
+        // A look that began before our own last change shows what was there before it.
+        let changed = held.as_ref().map_or(0, |held| held.since.mono.max(self.set_at(name, &held.primary)));
+        let Some(sample) = self.clusters.watch(id).newest_from(changed).cloned() else { return };
+        match held {
             None => self.first_sight(turn, id, service, name, &sample),
             Some(held) => {
                 self.see_primary(turn, id, service, name, &held, &sample);
                 self.see_pretenders(turn, service, name, &sample);
             }
         }
+    }
+
+    /// The newest step of a run of ours that changed, or was to change, whose word commits on a node wait for.
+    fn setting(&self, cluster: &str, node: &str) -> Option<&Step> {
+        let sets = |step: &&Step| {
+            matches!(&step.action, Action::SetSynchronous { cluster: of, node: on, .. } if of == cluster && on == node)
+                && step.state.attempt > 0
+        };
+        self.state.runs.values().rev().find_map(|run| run.steps.iter().rfind(sets))
+    }
+
+    fn set_at(&self, cluster: &str, node: &str) -> Millis {
+        self.setting(cluster, node).and_then(|step| step.state.ended).map_or(0, |ended| ended.mono)
     }
 
     /// Exactly one node takes writes, and nobody answers for other data: that is the primary.
@@ -155,7 +172,9 @@ impl Kernel {
         if same_set && primary.timeline.is_none_or(|timeline| held.timeline >= Some(timeline)) {
             return;
         }
-        if !same_set {
+        // What came of a change of ours is not known until a look shows it.
+        let ours = || held.published.is_none() && self.setting(name, &held.primary).is_some_and(|step| !is_done(step));
+        if !same_set && !ours() {
             let said = sample.published.as_ref().map_or("nobody".to_owned(), |set| set.nodes.join(", "));
             let text = format!("{name}: commits wait for {said} now, and it was not Tidegate that changed that");
             self.tell(turn, service, &format!("published/{name}/{}", turn.now.mono), Severity::Warning, &text, "");
@@ -266,6 +285,10 @@ impl Kernel {
         let enough = |set: &&SyncSet| cluster.wait_for > 0 && set.wait_for >= cluster.wait_for;
         found.filter(enough).filter(declared).cloned()
     }
+}
+
+fn is_done(step: &Step) -> bool {
+    step.state.status == StepStatus::Done
 }
 
 fn same_members(a: Option<&SyncSet>, b: Option<&SyncSet>) -> bool {

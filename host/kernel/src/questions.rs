@@ -6,7 +6,7 @@
 use crate::contract::{self, Decision, Reason, Severity, Verdict};
 use crate::desk::{Timer, Turn};
 use crate::event::{Accepted, Moment, QuestionId, Refused, Revision};
-use crate::fleet::ServiceId;
+use crate::fleet::{ServiceId, write_duration};
 use crate::guard::{Kind, Origin, Proposal};
 use crate::kernel::Kernel;
 use crate::record::Change;
@@ -16,6 +16,9 @@ use crate::state::{About, Answer, Question, Ruling};
 
 /// A question of the guard's is put for this long, then it is asked anew if it is still worth it.
 const EXPIRES: contract::Millis = 3_600_000;
+
+/// An estimate that has outgrown its question is asked anew as what it will be after this time, and that is how long it is asked.
+const ROOM: contract::Millis = 900_000;
 
 /// A person who says yes to an estimated loss has said yes to what is lost while the agents learn of it.
 const UNTIL_TOLD: contract::Millis = 2_750;
@@ -203,7 +206,8 @@ impl Kernel {
 
     /// With the yes to a promotion goes the yes to what it was said to lose: so much, or nobody knows how much.
     fn loss_accepted(&self, proposal: &Proposal, now: Moment) -> Option<contract::Millis> {
-        if proposal.kind != Kind::FailOver || proposal.promote.is_empty() {
+        let nothing = || proposal.expected_loss == Some(0) && self.keeps_all(proposal, now);
+        if proposal.kind != Kind::FailOver || proposal.promote.is_empty() || nothing() {
             return None;
         }
         let bound = self.bound_of(proposal, now).map(|bound| bound.max(proposal.expected_loss.unwrap_or(0)));
@@ -214,19 +218,31 @@ impl Kernel {
     fn outgrown(&mut self, turn: &mut Turn, open: &Question, option: usize, wanted: &Proposal) -> Option<Refused> {
         let shown = wanted.expected_loss.filter(|_| wanted.kind == Kind::FailOver)?;
         let bound = self.bound_of(wanted, turn.now).filter(|bound| *bound > shown.saturating_add(UNTIL_TOLD))?;
+        if self.keeps_all(wanted, turn.now) {
+            return None;
+        }
         let About::Move { mut options, revision, .. } = open.about.clone() else { return None };
-        if let Some(Verdict::FailOver(to)) = options.get_mut(option) {
-            to.expected_loss = Some(bound);
+        for verdict in &mut options {
+            self.leave_room(verdict, wanted, turn.now);
         }
         self.withdraw_moves(turn, wanted.service, "its estimate of the loss has grown");
-        let (text, reasons) = (open.text.clone(), open.reasons.clone());
-        let anew = self.put_question(turn, wanted.service, options, text, reasons, EXPIRES, &revision);
+        let (text, reasons) = (grown_text(open, &options), grown_reasons(open));
+        let anew = self.put_question(turn, wanted.service, options, text, reasons, ROOM, &revision);
+        let which = if option == 0 { String::new() } else { format!(" --option {}", option + 1) };
         let text = format!(
-            "up to {bound} ms of data may be lost by now, and {shown} ms were shown. Nothing was done; `tidegate approve q{}` \
-             accepts that",
-            anew.0
+            "up to {bound} ms of data may be lost by now, and {shown} ms were shown. Nothing was done; `tidegate approve q{}{which}` \
+             accepts what it has become by then, at most {}",
+            anew.0,
+            write_duration(with_room(bound))
         );
         Some(Refused { by_guard: true, reasons: vec![Reason::new("changed-since", text)] })
+    }
+
+    /// What it may lose by the time that a person has read it.
+    fn leave_room(&self, verdict: &mut Verdict, asked: &Proposal, now: Moment) {
+        let Verdict::FailOver(to) = verdict else { return };
+        let proposal = Proposal { promote: to.promote.clone(), ..asked.clone() };
+        to.expected_loss = self.bound_of(&proposal, now).map(with_room).or(to.expected_loss);
     }
 
     /// A person says no: the same move is not asked about again for the length of the cooldown.
@@ -282,6 +298,30 @@ pub(crate) fn usage(code: &str, text: &str) -> Refused {
 
 fn no_option(option: usize, options: usize) -> Refused {
     usage("option", &format!("there is no option {option}; the question has {options}, counted from 0"))
+}
+
+/// To whole minutes, upwards.
+fn with_room(bound: contract::Millis) -> contract::Millis {
+    bound.saturating_add(ROOM).div_ceil(60_000).saturating_mul(60_000)
+}
+
+/// The options by their numbers, as the command line counts them, with what a yes to each says yes to.
+fn grown_text(open: &Question, options: &[Verdict]) -> String {
+    let option = |(nth, verdict): (usize, &Verdict)| {
+        let Verdict::FailOver(to) = verdict else { return format!("{nth}: {}", verdict.name()) };
+        let most = to
+            .expected_loss
+            .map_or("nobody knows how much".to_owned(), |most| format!("at most {}", write_duration(most)));
+        format!("{nth}: promote {} at {}, {most}", to.promote.join(", else "), to.to_site)
+    };
+    let options: Vec<String> = (1..).zip(options).map(option).collect();
+    let (service, open_for) = (&open.service, write_duration(ROOM));
+    format!("{service}: a yes within {open_for} accepts what is lost by then. {}", options.join("; "))
+}
+
+/// What named the old figure is left out: the text has the new one.
+fn grown_reasons(open: &Question) -> Vec<Reason> {
+    open.reasons.iter().filter(|reason| reason.code != "loss-bound").cloned().collect()
 }
 
 /// An estimate that grows while nobody answers makes no other question of it.

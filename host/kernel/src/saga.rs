@@ -108,7 +108,7 @@ pub struct StepState {
     /// On the kernel's steady clock: when a try, a read-back or an undo is due, or a running call counts as cut short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Millis>,
-    /// The how-manieth of its run to be done: undo goes in the reverse order.
+    /// The how-manieth of its run to be done: undo goes in the reverse order, but for what is undone last.
     #[serde(default)]
     pub done_as: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +130,8 @@ pub struct Shape {
     pub timeout: Millis,
     pub retries: u32,
     pub undoable: bool,
+    /// Its undo needs what the other undos give back.
+    pub undone_last: bool,
     pub point_of_no_return: bool,
     /// The run goes on without it.
     pub optional: bool,
@@ -301,7 +303,7 @@ fn back(shapes: &[Shape], states: &[StepState], now: Millis) -> Next {
     }
     let last = (0..states.len())
         .filter(|&step| matches!(states[step].status, StepStatus::Done | StepStatus::Unknown) && shapes[step].undoable)
-        .max_by_key(|&step| states[step].done_as);
+        .max_by_key(|&step| (!shapes[step].undone_last, states[step].done_as));
     last.map_or(Next::CloseUndone, Next::Undo)
 }
 

@@ -541,6 +541,8 @@ impl Step {
             timeout: self.timeout,
             retries: self.retries,
             undoable: self.undo.is_some(),
+            // Nobody follows a primary that is still stopped.
+            undone_last: matches!(self.undo, Some(Action::Rejoin { .. })),
             point_of_no_return: self.point_of_no_return,
             optional: self.optional,
         }

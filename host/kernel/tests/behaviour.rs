@@ -422,6 +422,28 @@ fn a_target_that_dies_between_two_shifts_gets_no_more_traffic() {
 }
 
 #[test]
+fn a_move_in_steps_goes_back_when_the_policy_says_the_old_site() {
+    fn gently(told: &Situation) -> Result<Decision, String> {
+        let shifts = [(20, 3_000), (100, 0)];
+        let shifts = shifts.map(|(share, hold)| tidegate_kernel::contract::Shift { share, hold }).to_vec();
+        let verdict = match told.state {
+            State::FailingOver => Verdict::SwitchOver(to("east")),
+            _ => Verdict::SwitchOver(tidegate_kernel::contract::Move { shifts, ..to("west") }),
+        };
+        Ok(decision(verdict, "slow"))
+    }
+    let mut world = World::settled(fleet(&shop("")));
+    world.policy = gently;
+    world.ill.insert("east");
+    world.run_until(10_000, |world| world.kernel.state().runs.values().any(|run| run.end.is_some()));
+    assert_eq!(world.kernel.state().runs[&RunId(0)].end, Some(RunEnd::Undone), "{}", world.timeline.join("\n"));
+    let led: Vec<usize> = world.written.iter().map(|(_, targets)| targets.len()).collect();
+    assert_eq!(led, [2, 1], "to both, and back to the old one alone");
+    assert_eq!(world.routes["shop.example.org"][0].target, "shop-east");
+    assert_eq!((world.shop().life.active.as_str(), world.shop().life.state), ("east", State::Degraded));
+}
+
+#[test]
 fn an_undo_that_fails_stops_everything_and_pages() {
     let more = r#"
 runbooks = { switch-over = "mine" }

@@ -26,6 +26,7 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
                 timeout: 1_000,
                 retries: *retries,
                 undoable: *undoable && at != last,
+                undone_last: needs & 0x80 != 0,
                 point_of_no_return: at == last,
                 optional: *optional && at != last,
             };
@@ -167,6 +168,7 @@ fn a_failure_before_the_point_turns_back_and_one_at_it_rests() {
         timeout: 1_000,
         retries: 0,
         undoable: !last,
+        undone_last: false,
         point_of_no_return: last,
         optional: false,
     };
@@ -177,4 +179,22 @@ fn a_failure_before_the_point_turns_back_and_one_at_it_rests() {
     let mut at = Run::new(shapes);
     let end = at.play([Fate::Done, Fate::Done, Fate::Failed].into_iter()).unwrap();
     assert_eq!((end, at.undone), (Next::Rest(2), vec![]));
+}
+
+#[test]
+fn what_needs_the_other_undos_is_undone_after_them() {
+    let shape = |at: usize, undone_last: bool| Shape {
+        needs: (0..at).collect(),
+        timeout: 1_000,
+        retries: 0,
+        undoable: true,
+        undone_last,
+        point_of_no_return: false,
+        optional: false,
+    };
+    let shapes = vec![shape(0, false), shape(1, true), shape(2, true), shape(3, false), shape(4, false)];
+    let mut run = Run::new(shapes);
+    let fates = [Fate::Done, Fate::Done, Fate::Done, Fate::Done, Fate::Failed];
+    assert_eq!(run.play(fates.into_iter()).unwrap(), Next::CloseUndone);
+    assert_eq!(run.undone, [3, 0, 2, 1]);
 }

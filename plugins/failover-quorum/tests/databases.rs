@@ -269,7 +269,15 @@ fn asks_with_the_loss_of_each_option_where_the_rpo_would_be_broken() {
     );
     let decision = default(service(voted_down(), cluster));
     let offered: Vec<_> = options(&decision).iter().map(|to| (to.promote.join(" "), to.expected_loss)).collect();
-    assert_eq!(offered, [("c".to_owned(), Some(15_000)), ("b".to_owned(), Some(60_000))]);
+    assert_eq!(
+        offered,
+        [("c".to_owned(), Some(1_800_000)), ("b".to_owned(), Some(1_800_000))],
+        "within a quarter of an hour"
+    );
+    let Verdict::Ask(question) = &decision.verdict else { panic!("{decision:#?}") };
+    let text = "Promote c at north although up to 15 s of the newest writes may be lost? The RPO allows 10 s. A yes within 15 min \
+                accepts what it has become by then, at most 30 min";
+    assert_eq!(question.text, text);
     assert!(["loss", "recovered"].iter().all(|code| codes(&decision).contains(code)), "{decision:#?}");
     assert!(has_alarm(&decision));
 }
@@ -285,6 +293,20 @@ fn a_question_about_a_loss_stays_the_same_while_it_grows_a_little() {
     };
     assert_eq!(asked(3_000), asked(4_000));
     assert_ne!(asked(3_000), asked(30_000));
+}
+
+#[test]
+fn of_two_losses_that_are_said_alike_the_smaller_one_is_offered_first_however_long_it_takes() {
+    for since in [1_000, 30_000, 70_000, 100_000, 200_000, 1_000_000, 10_000_000] {
+        let cluster = nodes(
+            a().silent(since),
+            b().orphaned(since).with(|b| b.lag_at_contact = Some(45_000)),
+            c().orphaned(since).with(|c| c.lag_at_contact = Some(20)),
+        );
+        let decision = default(rpo_zero(service(voted_down(), cluster)));
+        let offered: Vec<_> = options(&decision).iter().map(|to| to.promote.join(" ")).collect();
+        assert_eq!(offered, ["c", "b"], "after {since} ms");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Knows no service state beyond the question itself.
 
 use std::collections::BTreeSet;
-use tidegate_kernel::contract::{Candidate, Decision, Move, Reason, Share, Situation, Strategy, Verdict};
+use tidegate_kernel::contract::{Candidate, Decision, Move, Reason, Share, Situation, State, Strategy, Verdict};
 
 /// What a memo may hold, by the contract.
 const MEMO_BYTES: usize = 4 << 10;
@@ -85,7 +85,7 @@ fn check_verdict(verdict: &Verdict, names: &Names, situation: &Situation) -> Res
 
 fn check_move(to: &Move, names: &Names, situation: &Situation) -> Result<(), String> {
     names.site(&to.to_site)?;
-    if to.to_site == situation.active_site && situation.strategy != Strategy::ActiveActive {
+    if to.to_site == situation.active_site && !may_stay(situation) {
         return Err(format!("it moves to {}, where the service already is", to.to_site));
     }
     to.promote.iter().try_for_each(|node| names.node(node))?;
@@ -101,6 +101,11 @@ fn check_move(to: &Move, names: &Names, situation: &Situation) -> Result<(), Str
     }
     let whole = to.shifts.is_empty() || before == 100;
     whole.then_some(()).ok_or_else(|| format!("its last shift is {before} per cent; it must be 100"))
+}
+
+/// To where the service already is: other shares, or back while a move is under way.
+fn may_stay(situation: &Situation) -> bool {
+    situation.strategy == Strategy::ActiveActive || matches!(situation.state, State::FailingOver | State::FailingBack)
 }
 
 fn check_shares(shares: &[Share], names: &Names) -> Result<(), String> {
@@ -173,6 +178,22 @@ mod tests {
                 None => assert_eq!(found, Ok(()), "{verdict:?}"),
                 Some(text) => assert!(found.clone().unwrap_err().contains(text), "{verdict:?}: {found:?}"),
             }
+        }
+    }
+
+    /// A move that is under way can be taken back; whether it is, and how, is the host's business.
+    #[test]
+    fn between_two_shifts_the_way_back_is_a_move_like_any_other() {
+        let back = || decision(Verdict::SwitchOver(to("a", &[])));
+        for (state, passes) in [
+            (State::Normal, false),
+            (State::Degraded, false),
+            (State::FailingOver, true),
+            (State::FailedOver, false),
+            (State::FailingBack, true),
+        ] {
+            let situation = Situation { state, ..neutral::situation() };
+            assert_eq!(check(&back(), &situation).is_ok(), passes, "{state:?}");
         }
     }
 

@@ -87,6 +87,11 @@ impl Watch {
         self.sample.as_ref().map(|(_, cluster)| cluster)
     }
 
+    /// The newest sample, if its look began no earlier than that.
+    pub(crate) fn newest_from(&self, not_before: Millis) -> Option<&Cluster> {
+        self.sample.as_ref().filter(|(begun, _)| begun.mono >= not_before).map(|(_, cluster)| cluster)
+    }
+
     /// The newest sample, if it still says something.
     pub(crate) fn fresh(&self, now: Moment) -> Option<&Cluster> {
         let (begun, cluster) = self.sample.as_ref().filter(|(begun, _)| begun.mono >= self.not_before)?;

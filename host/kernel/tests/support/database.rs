@@ -198,6 +198,9 @@ impl Database {
         let Some((upstream, leader)) = self.servers.iter().find(|(name, _)| **name == primary) else {
             return unreached(primary);
         };
+        if !leader.up || !leader.primary {
+            return unreached(primary);
+        }
         let (upstream, log, timeline) = (*upstream, leader.log, leader.timeline);
         if self.agentless.contains(node) && !self.named(node).up {
             return unreached(node);

@@ -131,14 +131,19 @@ impl Choice<'_> {
         self.vetoed.iter().map(veto).collect()
     }
 
-    /// Moves that a person could allow although something speaks against them: the smallest loss first, the unknown last. Each
-    /// estimate is rounded up, so that the question stays the same while it grows a little.
-    pub fn relaxations(&self, case: &Case) -> Vec<Move> {
-        let estimate = |node| loss::bound(case, node).map(words::round_up);
+    /// Moves that a person could allow although something speaks against them, with what they would lose now: the smallest loss
+    /// first, the unknown last. What each expects to lose is what it comes to while the question is open, rounded up: a person who
+    /// takes that long is still asked the same.
+    pub fn relaxations(&self, case: &Case) -> Vec<(Move, Option<u64>)> {
+        let open = case.settings.question_expires_in.as_millis();
         let possible = self.vetoed.iter().filter(|(_, objection)| objection.may_be_overruled());
-        let mut possible: Vec<_> = possible.map(|(node, _)| (*node, estimate(node))).collect();
-        possible.sort_by_key(|(_, estimate)| estimate.unwrap_or(u64::MAX));
-        let option = |(node, loss): (&Node, Option<u64>)| Move { expected_loss: loss, ..moving(&node.site, [node]) };
+        let mut possible: Vec<_> = possible.map(|(node, _)| (*node, loss::bound(case, node))).collect();
+        // Rounded they would be alike, and change places as they grow.
+        possible.sort_by_key(|(_, bound)| bound.unwrap_or(u64::MAX));
+        let option = |(node, bound): (&Node, Option<u64>)| {
+            let by_then = bound.map(|bound| words::round_up(bound.saturating_add(open)));
+            (Move { expected_loss: by_then, ..moving(&node.site, [node]) }, bound.map(words::round_up))
+        };
         possible.into_iter().map(option).collect()
     }
 }

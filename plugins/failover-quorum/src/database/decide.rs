@@ -177,18 +177,15 @@ fn no_candidate(case: &Case, choice: &Choice, code: &str, text: String) -> Decis
     let options = choice.relaxations(case);
     let decision = match options.first() {
         None => Decision::hold("no-candidate", "no other node could take over, whatever a person allows"),
-        Some(best) => {
-            let (node, cost) = (best.promote.join(", "), cost(best.expected_loss));
+        Some((best, now)) => {
+            let (node, cost) = (best.promote.join(", "), cost(*now));
             let allowed = words::span(case.situation.objectives.rpo);
-            let question = format!("Promote {node} at {} although {cost}? The RPO allows {allowed}", best.to_site);
+            let by_then = by_then(case, best.expected_loss);
+            let site = &best.to_site;
+            let question = format!("Promote {node} at {site} although {cost}? The RPO allows {allowed}{by_then}");
             let expires = case.settings.question_expires_in.into();
-            Decision::ask(
-                question,
-                options.clone(),
-                expires,
-                "no-candidate",
-                "something speaks against every other node",
-            )
+            let moves = options.iter().map(|(to, _)| to.clone()).collect();
+            Decision::ask(question, moves, expires, "no-candidate", "something speaks against every other node")
         }
     };
     let mut decision = decision.because(code, text).ask_again_in(SOON);
@@ -206,6 +203,14 @@ fn cost(loss: Option<u64>) -> String {
         Some(loss) => format!("up to {} of the newest writes may be lost", words::span(loss)),
         None => "nobody can say how many of the newest writes are lost".to_owned(),
     }
+}
+
+/// While nobody answers it grows: what a yes says yes to.
+fn by_then(case: &Case, loss: Option<u64>) -> String {
+    let open = words::span(case.settings.question_expires_in.as_millis());
+    loss.map_or(String::new(), |most| {
+        format!(". A yes within {open} accepts what it has become by then, at most {}", words::span(most))
+    })
 }
 
 fn with_its_words(mut decision: Decision, node: &Node) -> Decision {
