@@ -332,12 +332,23 @@ async fn a_hung_enforcer_does_not_keep_a_primary_beyond_its_lease() {
     println!("gone {} ms after the last possible renewal", silent.elapsed().as_millis());
 }
 
+/// Asked until enough agents have acknowledged it in time: on a busy machine one may be late.
+async fn end_lease(host: &Agents) -> u64 {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match host.end_lease("orders", 2).await {
+            Ok(ends) => return ends,
+            Err(why) => assert!(Instant::now() < deadline, "{why}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_knows_when_a_lease_has_ended_and_by_then_the_primary_has() {
     let stage = Stage::with_everything(0).await;
     let host = stage.host.as_ref().unwrap();
-    let ends = host.end_lease("orders", 2).await.unwrap();
-    assert!(host.end_lease("orders", 2).await.unwrap() >= ends, "it may be asked again");
+    let ends = end_lease(host).await;
+    assert!(end_lease(host).await >= ends, "it may be asked again");
     stage.until("the end", |stage| (stage.clock)() >= ends).await;
     assert!(stage.server.processes().is_empty(), "the host would promote another one now");
     stage.until("the bar", Stage::is_fenced).await;

@@ -9,7 +9,7 @@ mod world;
 mod orders;
 
 use orders::*;
-use tidegate_kernel::contract::{State, Verdict};
+use tidegate_kernel::contract::{Decision, Move, Question, Situation, State, Verdict};
 use tidegate_kernel::event::{Action, Command, Event, QuestionId};
 use tidegate_kernel::fleet::ClusterId;
 use tidegate_kernel::saga::StepStatus;
@@ -173,7 +173,14 @@ fn what_is_asked_anew_is_asked_for_as_long_as_it_is_true() {
 
 #[test]
 fn a_late_yes_to_a_move_that_loses_nothing_says_yes_to_no_loss() {
-    let mut world = world("synchronous = 1", "rpo = \"0s\"\nfailover = \"manual\"", 1);
+    fn asking(told: &Situation) -> Result<Decision, String> {
+        let Decision { verdict: Verdict::FailOver(to), .. } = data_policy(told)? else { return data_policy(told) };
+        let options = vec![Move { expected_loss: Some(0), ..to }];
+        let question = Question { text: "May west lead? Nothing is lost".into(), options, expires_in: 0 };
+        Ok(decision(Verdict::Ask(question), "dead-primary"))
+    }
+    let mut world = synchronous();
+    world.policy = asking;
     kill(&mut world, "east");
     world.run(60_000);
     let question = world.kernel.state().open_questions().next().expect("a question").id;
