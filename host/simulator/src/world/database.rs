@@ -315,9 +315,9 @@ impl Database {
         self.servers[at].up && self.goes_by_a_lease(of, conditions, at)
     }
 
-    /// One that its lease alone has ended would go on with the next.
+    /// One that its lease alone has ended would go on with the next, if nobody was told that another leads.
     pub(super) fn lacks_a_lease(&self, of: usize, conditions: &Conditions, at: usize) -> bool {
-        let waits = self.servers[at].lease_was_over && !conditions.nodes[of][at].down;
+        let waits = self.servers[at].lease_was_over && self.led == at && !conditions.nodes[of][at].down;
         waits && self.goes_by_a_lease(of, conditions, at)
     }
 
