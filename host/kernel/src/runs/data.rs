@@ -470,8 +470,12 @@ fn detached(run: &Run) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Enough of the set are at hand for one of them to have every commit. Who was detached and did not say how far it had come is not at
+/// hand: nobody can catch up with it.
 pub(crate) fn has_quorum(run: &Run, set: &SyncSet) -> bool {
-    let here = detached(run).filter(|node| set.nodes.iter().any(|member| member == node)).count();
+    let nodes = positions(run).map(|cluster| cluster.nodes).unwrap_or_default();
+    let known = |name: &str| nodes.iter().any(|node| node.id == name && rank(node).is_some());
+    let here = detached(run).filter(|node| set.nodes.iter().any(|member| member == node) && known(node)).count();
     here + set.wait_for as usize > set.nodes.len()
 }
 
