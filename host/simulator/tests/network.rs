@@ -1,29 +1,19 @@
 //! What distance does: delay, loss and cuts of one way reach everything that crosses a link, and clients miss what is not there.
 
+#[path = "support/night.rs"]
+mod night;
 #[path = "support/mod.rs"]
 mod support;
+
+use night::play;
 
 use tidegate_simulator::fault::{Between, Fault, Late, Lossy, NodeOf};
 use tidegate_simulator::fleets::three_sites;
 use tidegate_simulator::storm::disaster;
-use tidegate_simulator::{Ended, Happening, Script, Simulation, What};
+use tidegate_simulator::{Ended, Simulation, What};
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60_000;
-
-/// What breaks, from when to when.
-type Night = Vec<(u64, u64, Fault)>;
-
-#[track_caller]
-fn play(night: Night, length: u64) -> Ended {
-    let fleet = three_sites().expect("a sound fleet");
-    let mut decider = support::compiled(&fleet, 1).remove(0);
-    let happening = |(from, to, fault)| Happening { at: from, lasts: Some(to - from), what: What::Break(fault) };
-    let script = Script { happenings: night.into_iter().map(happening).collect(), length, ..Script::default() };
-    let ended = Simulation::new(&fleet, script, 1, &mut decider).with_timeline().run();
-    assert!(ended.hits.is_empty(), "{:#?}\n{}", ended.hits, ended.timeline.join("\n"));
-    ended
-}
 
 fn places(names: &[&str]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
