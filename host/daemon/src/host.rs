@@ -166,7 +166,7 @@ impl Host {
         };
         let mut decisions = Vec::new();
         for (service, slot, situation, picture) in supposed {
-            let answer = self.slots.decide(&slot, situation, picture).await;
+            let answer = self.slots.decide(&slot, situation.into(), picture).await;
             decisions.push((service, answer.result.unwrap_or_else(no_decision)));
         }
         Ok(Some(self.core.look(move |kernel, now| kernel.judge(lost, &decisions, now)).await?))

@@ -4,7 +4,7 @@
 
 use crate::log::Line;
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::Arc};
 use tidegate_kernel::{
     contract::{Cluster, Consensus, Decision, Failure, Millis, Observation, Route, SiteView, Situation, Status},
     event::Read,
@@ -20,7 +20,7 @@ pub(crate) const UNKNOWN: Consensus =
 #[serde(rename_all = "kebab-case")]
 pub struct Question {
     /// What the policy is told. Its `settings` are replaced by those of the revision that decides.
-    pub situation: Situation,
+    pub situation: Arc<Situation>,
     /// The `memo-format` of the revision that wrote the situation's memo: one with another gets an empty memo.
     pub memo_format: String,
     /// Frozen at the same moment as the situation.
@@ -89,14 +89,18 @@ pub enum PolicyFault {
 
 impl Question {
     /// A question with nothing to look up beyond the situation itself.
-    pub fn new(situation: Situation) -> Self {
-        Question { situation, memo_format: String::new(), picture: Picture::default() }
+    pub fn new(situation: impl Into<Arc<Situation>>) -> Self {
+        Question { situation: situation.into(), memo_format: String::new(), picture: Picture::default() }
     }
 
     /// The question that a record of the journal tells of: its situation, and what was read then in place of a picture. A
     /// policy that reads something else than it read then finds that it is not known.
-    pub fn recorded(situation: Situation, memo_format: String, reads: &[Read]) -> serde_json::Result<Self> {
-        let mut question = Question { situation, memo_format, picture: Picture::default() };
+    pub fn recorded(
+        situation: impl Into<Arc<Situation>>,
+        memo_format: String,
+        reads: &[Read],
+    ) -> serde_json::Result<Self> {
+        let mut question = Question { situation: situation.into(), memo_format, picture: Picture::default() };
         for read in reads {
             question.put_in(read)?;
         }

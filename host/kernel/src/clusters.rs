@@ -102,17 +102,14 @@ impl Kernel {
         if self.service_state(service).is_none_or(|known| known.run.is_some()) {
             return;
         }
-        let held = self.held(name).cloned();
         // A look that began before our own last change shows what was there before it.
-        let changed = held.as_ref().map_or(0, |held| held.since.mono.max(self.set_at(name, &held.primary)));
+        let changed = self.held(name).map_or(0, |held| held.since.mono.max(self.set_at(name, &held.primary)));
         let Some(sample) = self.clusters.watch(id).newest_from(changed).cloned() else { return };
-        match held {
-            None => self.first_sight(turn, id, service, name, &sample),
-            Some(held) => {
-                self.see_primary(turn, id, service, name, &held, &sample);
-                self.see_pretenders(turn, service, name, &sample);
-            }
+        if self.held(name).is_none() {
+            return self.first_sight(turn, id, service, name, &sample);
         }
+        self.see_primary(turn, id, service, name, &sample);
+        self.see_pretenders(turn, service, name, &sample);
     }
 
     /// The newest step of a run of ours that changed, or was to change, whose word commits on a node wait for.
@@ -148,7 +145,7 @@ impl Kernel {
             since: turn.now,
             identity: primary.identity.clone(),
             timeline: primary.timeline,
-            published: self.sound_set(id, sample.published.as_ref()),
+            published: self.sound_set(id, sample.published.as_ref()).cloned(),
             outside: Default::default(),
             unsound: None,
         };
@@ -163,43 +160,45 @@ impl Kernel {
         id: ClusterId,
         service: ServiceId,
         name: &str,
-        held: &ClusterState,
         sample: &contract::Cluster,
     ) {
+        let Some(held) = self.held(name) else { return };
         let Some(primary) = sample.nodes.iter().find(|node| node.id == held.primary && answers(node)) else { return };
         let published = self.sound_set(id, sample.published.as_ref());
-        let same_set = same_members(published.as_ref(), held.published.as_ref());
+        let same_set = same_members(published, held.published.as_ref());
         if same_set && primary.timeline.is_none_or(|timeline| held.timeline >= Some(timeline)) {
             return;
         }
+        let timeline = primary.timeline.max(held.timeline);
+        let published = if same_set { held.published.as_ref() } else { published }.cloned();
         // What came of a change of ours is not known until a look shows it.
         let ours = || held.published.is_none() && self.setting(name, &held.primary).is_some_and(|step| !is_done(step));
-        if !same_set && !ours() {
+        let others = !same_set && !ours();
+        let state = ClusterState { timeline, published, ..held.clone() };
+        if others {
             let said = sample.published.as_ref().map_or("nobody".to_owned(), |set| set.nodes.join(", "));
             let text = format!("{name}: commits wait for {said} now, and it was not Tidegate that changed that");
             self.tell(turn, service, &format!("published/{name}/{}", turn.now.mono), Severity::Warning, &text, "");
         }
-        let timeline = primary.timeline.max(held.timeline);
-        let published = if same_set { held.published.clone() } else { published };
-        self.hold(turn, rules::CLUSTER_SEEN, name, ClusterState { timeline, published, ..held.clone() });
+        self.hold(turn, rules::CLUSTER_SEEN, name, state);
     }
 
     /// A node that leads without having been made the primary keeps writes that nobody else has.
     fn see_pretenders(&mut self, turn: &mut Turn, service: ServiceId, name: &str, sample: &contract::Cluster) {
-        let Some(held) = self.held(name).cloned() else { return };
+        let Some(held) = self.held(name) else { return };
         let pretends = |node: &&Node| node.role == Role::Primary && node.id != held.primary;
-        for node in sample.nodes.iter().filter(pretends).filter(|node| !held.outside.contains_key(&node.id)) {
-            let text = format!("node {} of {name} takes itself for the primary, which is {}", node.id, held.primary);
+        let new = sample.nodes.iter().filter(pretends).filter(|node| !held.outside.contains_key(&node.id));
+        let told = |node: &Node| {
+            (
+                node.id.clone(),
+                format!("node {} of {name} takes itself for the primary, which is {}", node.id, held.primary),
+            )
+        };
+        for (node, text) in new.map(told).collect::<Vec<_>>() {
+            let key = format!("pretender/{name}/{node}/{}", turn.now.mono);
             let body = "What it acknowledges reaches nobody else. It is stopped and made a standby again, if automatic moves are allowed.";
-            self.tell(
-                turn,
-                service,
-                &format!("pretender/{name}/{}/{}", node.id, turn.now.mono),
-                Severity::Critical,
-                &text,
-                body,
-            );
-            self.put_outside(turn, rules::NODE_OUTSIDE, name, &node.id, text);
+            self.tell(turn, service, &key, Severity::Critical, &text, body);
+            self.put_outside(turn, rules::NODE_OUTSIDE, name, &node, text);
         }
     }
 
@@ -279,11 +278,11 @@ impl Kernel {
     }
 
     /// A set that keeps the promise: declared nodes, and as many waited for as declared.
-    fn sound_set(&self, id: ClusterId, found: Option<&SyncSet>) -> Option<SyncSet> {
+    fn sound_set<'a>(&self, id: ClusterId, found: Option<&'a SyncSet>) -> Option<&'a SyncSet> {
         let cluster = &self.fleet.clusters[id.at()];
         let declared = |set: &&SyncSet| set.nodes.iter().all(|node| cluster.node(node).is_some());
         let enough = |set: &&SyncSet| cluster.wait_for > 0 && set.wait_for >= cluster.wait_for;
-        found.filter(enough).filter(declared).cloned()
+        found.filter(enough).filter(declared)
     }
 }
 
@@ -291,13 +290,10 @@ fn is_done(step: &Step) -> bool {
     step.state.status == StepStatus::Done
 }
 
-fn same_members(a: Option<&SyncSet>, b: Option<&SyncSet>) -> bool {
-    let of = |set: Option<&SyncSet>| {
-        set.map(|set| {
-            let mut nodes = set.nodes.clone();
-            nodes.sort();
-            (nodes, set.wait_for)
-        })
-    };
-    of(a) == of(b)
+fn same_members(one: Option<&SyncSet>, other: Option<&SyncSet>) -> bool {
+    let all_in = |one: &SyncSet, other: &SyncSet| one.nodes.iter().all(|node| other.nodes.contains(node));
+    match (one, other) {
+        (Some(one), Some(other)) => one.wait_for == other.wait_for && all_in(one, other) && all_in(other, one),
+        (one, other) => one.is_none() && other.is_none(),
+    }
 }

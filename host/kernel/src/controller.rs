@@ -4,6 +4,8 @@
 //! counts for nothing, nor does one that looked up what its picture lacked: the policy is asked again. A policy that fails holds, with an alarm, and is asked again soon with an
 //! empty memo.
 
+use std::sync::Arc;
+
 use crate::contract::{self, Decision, Millis, Situation, Status, Verdict};
 use crate::desk::{Asked, Timer, Turn, TurnedBad};
 use crate::event::{Answered, Effect, Moment, Revision, Ticket};
@@ -150,7 +152,7 @@ impl Kernel {
 
     fn put_to_policy(&mut self, turn: &mut Turn, id: ServiceId) {
         let Some(situation) = self.situation(id, turn.now) else { return };
-        let (situation, picture) = (Box::new(situation), self.picture(id, turn.now));
+        let (situation, picture) = (Arc::new(situation), self.picture(id, turn.now));
         let ticket = self.desk.ticket();
         let slot = self.fleet.services[id.at()].policy.clone();
         let desk = self.desk.service(id);
@@ -173,6 +175,15 @@ impl Kernel {
             self.desk.timers.remove(&(later, Timer::Ask(id)));
         }
         self.desk.at(due, Timer::Ask(id));
+    }
+
+    /// Whether the answer to a ticket would count: nothing that it depends on has changed since its policy was asked. Whoever plays
+    /// thousands of disasters need not work out one that would not.
+    pub fn awaits(&self, ticket: Ticket, service: ServiceId) -> bool {
+        let desk = self.desk.services.get(service.at());
+        desk.is_some_and(|desk| {
+            desk.asked.as_ref().is_some_and(|asked| asked.ticket == ticket && asked.version == desk.version)
+        })
     }
 
     /// A policy answered, or could not.
@@ -378,7 +389,7 @@ impl Kernel {
             service: self.fleet.services[id.at()].name.clone(),
             revision: answer.revision,
             settings: news.then_some(answer.settings),
-            situation: Stored { hash, body: Some(asked.situation) },
+            situation: Stored { hash, body: Some(Box::new(Arc::unwrap_or_clone(asked.situation))) },
             reads: answer.reads,
             fuel: answer.fuel,
             took_us: answer.took_us,

@@ -3,6 +3,7 @@
 //! Never journaled; after a crash all of it is made anew from the state and the fleet.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use crate::contract::{Millis, Situation};
 use crate::event::{Effect, Moment, QuestionId, Revision, RunId, Ticket};
@@ -40,6 +41,8 @@ pub(crate) struct ServiceDesk {
     pub(crate) route_asked: Option<u64>,
     /// The servers' last answer was not what was expected.
     pub(crate) route_doubted: bool,
+    /// Whether the servers answered when they were last asked; none = not asked yet.
+    pub(crate) route_answered: Option<bool>,
     /// The other services that its policy looked up when it last decided.
     pub(crate) looked_up: BTreeSet<ServiceId>,
     /// Due times of what goes on for ever: route and readiness.
@@ -51,7 +54,7 @@ pub(crate) struct ServiceDesk {
 pub(crate) struct Asked {
     pub(crate) ticket: Ticket,
     pub(crate) version: u64,
-    pub(crate) situation: Box<Situation>,
+    pub(crate) situation: Arc<Situation>,
 }
 
 /// A target turned bad.

@@ -4,6 +4,8 @@
 
 #![expect(missing_docs, reason = "fields whose name and type say it all")]
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{
@@ -224,7 +226,7 @@ pub enum Effect {
     Append(Record),
     /// Ask the service's policy; after a crash it is asked afresh. `settings` of the situation is empty: it is the
     /// revision's, and the engine fills it in. `picture` is of the same moment, and empty for a policy that looks nothing up.
-    Decide { ticket: Ticket, service: ServiceId, slot: String, situation: Box<Situation>, picture: Picture },
+    Decide { ticket: Ticket, service: ServiceId, slot: String, situation: Arc<Situation>, picture: Picture },
     /// Carry out a step; after a crash it is read back, then repeated under the same key.
     Perform { run: RunId, step: usize, action: Action, call: Call },
     /// Ask the authoritative servers where the name leads.

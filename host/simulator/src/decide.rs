@@ -13,7 +13,7 @@ use tidegate_kernel::picture::Picture;
 /// Answers for every policy slot of a fleet.
 pub trait Decider {
     /// What the policy in `slot` says.
-    fn decide(&mut self, slot: &str, situation: Situation, picture: Picture) -> Answered;
+    fn decide(&mut self, slot: &str, situation: Arc<Situation>, picture: Picture) -> Answered;
 }
 
 /// Compiled policies, asked on this thread.
@@ -35,7 +35,7 @@ impl Compiled {
 }
 
 impl Decider for Compiled {
-    fn decide(&mut self, slot: &str, situation: Situation, picture: Picture) -> Answered {
+    fn decide(&mut self, slot: &str, situation: Arc<Situation>, picture: Picture) -> Answered {
         let Some(policy) = self.slots.get(slot) else {
             return answered(Err(format!("no policy was brought for slot {slot}")));
         };
@@ -49,9 +49,14 @@ impl Decider for Compiled {
 }
 
 impl Decider for Plain {
-    fn decide(&mut self, _: &str, situation: Situation, _: Picture) -> Answered {
+    fn decide(&mut self, _: &str, situation: Arc<Situation>, _: Picture) -> Answered {
         answered((self.0)(&situation))
     }
+}
+
+/// In the place of an answer that would count for nothing.
+pub(crate) fn unheard() -> Answered {
+    answered(Err("something has changed since it was asked".into()))
 }
 
 fn answered(result: Result<Decision, String>) -> Answered {

@@ -6,17 +6,19 @@ mod quiet;
 mod score;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tidegate_kernel::Kernel;
-use tidegate_kernel::contract::{Failure, Millis, Outcome};
-use tidegate_kernel::event::{Action, Command, Effect, Event, Look, Moment, RunId};
+use tidegate_kernel::contract::{Failure, Millis, Outcome, Situation};
+use tidegate_kernel::event::{Action, Command, Effect, Event, Look, Moment, RunId, Ticket};
 use tidegate_kernel::fleet::{ClusterId, Fleet, ServiceId, SiteId, VantageId};
+use tidegate_kernel::picture::Picture;
 use tidegate_kernel::record::{Change, Record, Transition};
 use tidegate_kernel::state::Run;
 
 use crate::chance::Chance;
 use crate::checkers::{Checker, Hit, Mutant};
-use crate::decide::Decider;
+use crate::decide::{self, Decider};
 use crate::fault::Fault;
 use crate::timeline;
 use crate::world::{Caller, Quarantined, Voice, World};
@@ -96,9 +98,21 @@ enum Due {
     /// For the host of that life only: what was on its way is lost with it.
     Deliver(u64, Box<Event>),
     Looks(u64, Vec<Look>),
+    /// A policy of that life's host answers.
+    Answer(u64, Box<Asked>),
     Restart,
     /// Somebody wants to look at the host then.
     Named,
+}
+
+/// What a policy was asked.
+#[derive(Debug)]
+struct Asked {
+    ticket: Ticket,
+    service: ServiceId,
+    slot: String,
+    situation: Arc<Situation>,
+    picture: Picture,
 }
 
 /// What a policy said of when it wants to be asked again.
@@ -267,7 +281,8 @@ impl<'a> Simulation<'a> {
             Due::Looks(life, looks) if life == self.life && self.world.host_runs() => {
                 looks.into_iter().for_each(|look| self.give(Event::Look(look)));
             }
-            Due::Deliver(..) | Due::Looks(..) => {}
+            Due::Answer(life, asked) if life == self.life && self.world.host_runs() => self.answer(*asked),
+            Due::Deliver(..) | Due::Looks(..) | Due::Answer(..) => {}
             Due::Named => self.show(Seen::Moment),
             Due::Restart => {
                 self.world.host_lives = true;
@@ -394,10 +409,8 @@ impl<'a> Simulation<'a> {
         match effect {
             Effect::Append(record) => self.append(record),
             Effect::Decide { ticket, service, slot, situation, picture } => {
-                let answer = Box::new(self.decider.decide(&slot, *situation, picture));
-                let pause = answer.result.as_ref().ok().and_then(|decision| decision.ask_again_in);
-                self.wishes[service.at()] = pause.map(|pause| Wish { due: now + DECIDING + pause, pause });
-                self.deliver(DECIDING, Event::Decided { ticket, service, answer });
+                let asked = Asked { ticket, service, slot, situation, picture };
+                self.at(now + DECIDING, Due::Answer(self.life, Box::new(asked)));
             }
             Effect::Perform { run, step, action, call } => {
                 self.check_proof(run, &action);
@@ -434,6 +447,18 @@ impl<'a> Simulation<'a> {
                 }
             },
         }
+    }
+
+    /// A policy's answer is due. One that would count for nothing, because something has changed in between, is not worked out.
+    fn answer(&mut self, asked: Asked) {
+        let Asked { ticket, service, slot, situation, picture } = asked;
+        let answer = match self.kernel.awaits(ticket, service) {
+            true => self.decider.decide(&slot, situation, picture),
+            false => decide::unheard(),
+        };
+        let pause = answer.result.as_ref().ok().and_then(|decision| decision.ask_again_in);
+        self.wishes[service.at()] = pause.map(|pause| Wish { due: self.world.now + pause, pause });
+        self.give(Event::Decided { ticket, service, answer: Box::new(answer) });
     }
 
     /// A person who says that a primary is off for good takes the proof's place.

@@ -106,7 +106,7 @@ impl Hands for Tasks {
         match effect {
             Effect::Decide { ticket, service, slot, situation, picture } => {
                 let Some(service) = name(service) else { return };
-                self.queue(&self.decisions, move || decide(host, ticket, service, slot, (*situation, picture)));
+                self.queue(&self.decisions, move || decide(host, ticket, service, slot, (situation, picture)));
             }
             Effect::Perform { run, step, action, call } => self.perform(run, step, action, call),
             Effect::ReadRoute { service } => {
@@ -201,7 +201,7 @@ async fn decide(
     ticket: Ticket,
     name: String,
     slot: String,
-    told: (Situation, Picture),
+    told: (Arc<Situation>, Picture),
 ) -> impl FnOnce(&Kernel) -> Vec<Event> + Send {
     let begun = Instant::now();
     let answer = host.slots().decide(&slot, told.0, told.1).await;

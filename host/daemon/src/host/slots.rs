@@ -240,7 +240,7 @@ impl Slots {
     }
 
     /// Asks a policy. Whatever goes wrong is an answer without a decision, which the kernel takes as a hold.
-    pub async fn decide(&self, slot: &str, situation: Situation, picture: Picture) -> Answered {
+    pub async fn decide(&self, slot: &str, situation: Arc<Situation>, picture: Picture) -> Answered {
         let Some(held) = self.held(slot) else { return unanswered(format!("there is no slot {slot}")) };
         let Kind::Policy(policy) = &held.kind else { return unanswered(format!("slot {slot} holds no policy")) };
         // The kernel has already left out a memo of another format.

@@ -101,7 +101,7 @@ async fn a_policy_sees_the_questions_clock_and_nothing_around_it() {
     let again = decide(&slot).await;
     assert_eq!((again.result, again.fuel), (first.result.clone(), first.fuel), "the same question, the same answer");
     let mut other = question();
-    other.situation.epoch += 1;
+    Arc::make_mut(&mut other.situation).epoch += 1;
     let other = slot.decide(Arc::new(other)).await;
     assert_ne!(other.result.unwrap().facts, first.result.unwrap().facts, "another question, other randomness");
 }

@@ -15,8 +15,8 @@ impl Kernel {
         let held = self.held(&declared.name);
         let blank = || Cluster { name: declared.name.clone(), published: None, nodes: Vec::new(), facts: Vec::new() };
         let mut picture = self.clusters.watch(id).view(lens.now).unwrap_or_else(blank);
-        let seen = std::mem::take(&mut picture.nodes);
-        picture.nodes = declared.nodes.iter().map(|node| told(node, &self.fleet, &seen)).collect();
+        let mut seen = std::mem::take(&mut picture.nodes);
+        picture.nodes = declared.nodes.iter().map(|node| told(node, &self.fleet, &mut seen)).collect();
         for (node, declared) in picture.nodes.iter_mut().zip(&declared.nodes) {
             self.see_from_vantages(service, declared, node, lens);
             node.facts.extend(held.and_then(|held| outside(held, node)));
@@ -49,9 +49,10 @@ impl Kernel {
 }
 
 /// A declared node as it was seen, or as one of which nothing is known.
-fn told(declared: &fleet::ClusterNode, fleet: &fleet::Fleet, seen: &[Node]) -> Node {
+fn told(declared: &fleet::ClusterNode, fleet: &fleet::Fleet, seen: &mut Vec<Node>) -> Node {
     let site = fleet.sites[declared.site.at()].name.clone();
-    let mut node = seen.iter().find(|node| node.id == declared.name).cloned().unwrap_or_else(|| unseen(&declared.name));
+    let found = seen.iter().position(|node| node.id == declared.name).map(|at| seen.swap_remove(at));
+    let mut node = found.unwrap_or_else(|| unseen(&declared.name));
     // A provider may rule a node out, never in.
     node.priority = if node.priority == 0 && node.role != Role::Unknown { 0 } else { declared.priority };
     Node { site, ..node }

@@ -3,6 +3,7 @@
 //! All ages count on the host's steady clock from when a look began; what a node says of its own clock is never compared.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::contract::{Cluster, Fact, Failure, Millis, Node, Role};
 use crate::event::Moment;
@@ -15,21 +16,19 @@ const HEARD: Millis = 2_500;
 /// What was seen of one cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
-    sample: Option<(Moment, Cluster)>,
+    sample: Option<Sample>,
     failure: Option<Failure>,
-    contact: Option<Contact>,
+    /// The last sample in which the primary answered.
+    contact: Option<Sample>,
     progress: BTreeMap<String, Progress>,
-    sketch: Vec<String>,
+    /// Which of the nodes got new log lately, as of the last look.
+    hearing: Vec<bool>,
     /// Looks that began earlier say nothing of now.
     not_before: Millis,
 }
 
-/// The last sample in which the primary answered.
-#[derive(Clone, Debug)]
-struct Contact {
-    at: Moment,
-    lags: BTreeMap<String, Millis>,
-}
+/// What a look saw, and when it began.
+type Sample = (Moment, Arc<Cluster>);
 
 /// How far a node had come, and since when.
 #[derive(Clone, Copy, Debug)]
@@ -52,23 +51,22 @@ impl Watch {
         result: Result<Cluster, Failure>,
         now: Millis,
     ) -> bool {
+        let before = (self.sample.clone(), self.failure.take(), std::mem::take(&mut self.hearing));
         match result {
             Ok(mut cluster) => {
-                self.failure = None;
                 self.remember(&mut cluster);
                 self.note_progress(&cluster, begun.mono);
-                if cluster.nodes.iter().any(|node| Some(node.id.as_str()) == primary && node.role == Role::Primary) {
-                    let lag = |node: &Node| Some((node.id.clone(), node.lag_at_contact?));
-                    self.contact = Some(Contact { at: begun, lags: cluster.nodes.iter().filter_map(lag).collect() });
+                let leads = |node: &Node| Some(node.id.as_str()) == primary && node.role == Role::Primary;
+                let sample = (begun, Arc::new(cluster));
+                if sample.1.nodes.iter().any(leads) {
+                    self.contact = Some(sample.clone());
                 }
-                self.sample = Some((begun, cluster));
+                self.sample = Some(sample);
             }
             Err(failure) => self.failure = Some(failure),
         }
-        let sketch = self.sketch(now);
-        let changed = sketch != self.sketch;
-        self.sketch = sketch;
-        changed
+        self.hearing = self.hearing(now);
+        self.differs_from(before)
     }
 
     /// Somebody else leads from now on: whoever was seen to lead before does so no more.
@@ -84,11 +82,11 @@ impl Watch {
 
     /// The newest sample, whatever its age.
     pub(crate) fn newest(&self) -> Option<&Cluster> {
-        self.sample.as_ref().map(|(_, cluster)| cluster)
+        self.sample.as_ref().map(|(_, cluster)| &**cluster)
     }
 
     /// The newest sample, if its look began no earlier than that.
-    pub(crate) fn newest_from(&self, not_before: Millis) -> Option<&Cluster> {
+    pub(crate) fn newest_from(&self, not_before: Millis) -> Option<&Arc<Cluster>> {
         self.sample.as_ref().filter(|(begun, _)| begun.mono >= not_before).map(|(_, cluster)| cluster)
     }
 
@@ -100,23 +98,23 @@ impl Watch {
 
     /// When the primary last answered.
     pub(crate) fn contact(&self) -> Option<Moment> {
-        self.contact.as_ref().map(|contact| contact.at)
+        self.contact.as_ref().map(|(at, _)| *at)
     }
 
     /// What may be lost by promoting a node, if the old primary acknowledged until `until`; none = nobody knows.
     pub(crate) fn loss_bound(&self, node: &str, until: Millis) -> Option<Millis> {
-        let contact = self.contact.as_ref()?;
-        Some(contact.lags.get(node)? + until.saturating_sub(contact.at.mono))
+        Some(self.lag_at_contact(node)? + until.saturating_sub(self.contact()?.mono))
     }
 
     /// The picture of the newest sample with all its ages as of now.
     pub(crate) fn view(&self, now: Moment) -> Option<Cluster> {
         let (begun, cluster) = self.sample.as_ref().filter(|(begun, _)| begun.mono >= self.not_before)?;
         let stale = now.mono.saturating_sub(begun.mono);
-        let mut cluster = cluster.clone();
+        let contact_age = self.contact().map(|at| now.mono.saturating_sub(at.mono));
+        let mut cluster = Cluster::clone(cluster);
         for node in &mut cluster.nodes {
-            node.lag_at_contact = self.contact.as_ref().and_then(|contact| contact.lags.get(&node.id)).copied();
-            node.contact_age = self.contact.as_ref().map(|contact| now.mono.saturating_sub(contact.at.mono));
+            node.lag_at_contact = self.lag_at_contact(&node.id);
+            node.contact_age = contact_age;
             node.upstream_heard = self.heard(&node.id, now.mono).filter(|_| node.role == Role::Replica);
             for sighting in &mut node.seen_by {
                 sighting.attempt_age += stale;
@@ -141,33 +139,53 @@ impl Watch {
         }
     }
 
+    /// How far a node was behind when the primary last answered.
+    fn lag_at_contact(&self, node: &str) -> Option<Millis> {
+        let (_, seen) = self.contact.as_ref()?;
+        seen.nodes.iter().find(|seen| seen.id == node)?.lag_at_contact
+    }
+
     fn heard(&self, node: &str, now: Millis) -> Option<Millis> {
         self.progress.get(node).map(|progress| now.saturating_sub(progress.since))
     }
 
     fn note_progress(&mut self, cluster: &Cluster, begun: Millis) {
         for (node, received) in cluster.nodes.iter().filter_map(|node| Some((&node.id, node.received?))) {
-            let known = self.progress.get(node);
-            if known.is_none_or(|known| received != known.received) {
-                self.progress.insert(node.clone(), Progress { received, since: begun });
+            let progress = Progress { received, since: begun };
+            match self.progress.get_mut(node) {
+                Some(known) if known.received == received => {}
+                Some(known) => *known = progress,
+                None => drop(self.progress.insert(node.clone(), progress)),
             }
         }
     }
 
-    /// What a policy would decide otherwise on: everything but positions and ages.
-    fn sketch(&self, now: Millis) -> Vec<String> {
-        let Some((_, cluster)) = &self.sample else { return vec![format!("{:?}", self.failure)] };
-        let node = |node: &Node| {
-            let reached: Vec<bool> = node.seen_by.iter().map(|sighting| sighting.reached).collect();
-            let hears = self.heard(&node.id, now).is_some_and(|age| age <= HEARD);
-            let facts: Vec<&str> = node.facts.iter().map(|fact| fact.key.as_str()).collect();
-            let Node { id, role, writable, fenced, identity, timeline, upstream, .. } = node;
-            format!(
-                "{id} {role} {writable:?} {fenced:?} {identity:?} {timeline:?} {upstream:?} {reached:?} {hears} {facts:?}"
-            )
-        };
-        let mut sketch: Vec<String> = cluster.nodes.iter().map(node).collect();
-        sketch.push(format!("{:?} {:?}", cluster.published, self.failure));
-        sketch
+    fn hearing(&self, now: Millis) -> Vec<bool> {
+        let hears = |node: &Node| self.heard(&node.id, now).is_some_and(|age| age <= HEARD);
+        self.newest().map(|cluster| cluster.nodes.iter().map(hears).collect()).unwrap_or_default()
     }
+
+    /// Whether anything is otherwise that a policy would decide otherwise on: anything but positions and ages.
+    fn differs_from(&self, (sample, failure, hearing): (Option<Sample>, Option<Failure>, Vec<bool>)) -> bool {
+        let alike = match (&self.sample, &sample) {
+            (Some((_, now)), Some((_, before))) => Arc::ptr_eq(now, before) || says_the_same(now, before),
+            (now, before) => now.is_none() && before.is_none(),
+        };
+        !alike || self.failure != failure || self.hearing != hearing
+    }
+}
+
+fn says_the_same(one: &Cluster, other: &Cluster) -> bool {
+    one.published == other.published
+        && one.nodes.len() == other.nodes.len()
+        && one.nodes.iter().zip(&other.nodes).all(|(one, other)| node_says_the_same(one, other))
+}
+
+fn node_says_the_same(one: &Node, other: &Node) -> bool {
+    let reached = one.seen_by.iter().map(|sighting| sighting.reached);
+    let facts = one.facts.iter().map(|fact| &fact.key);
+    (&one.id, one.role, one.writable, one.timeline) == (&other.id, other.role, other.writable, other.timeline)
+        && (&one.fenced, &one.identity, &one.upstream) == (&other.fenced, &other.identity, &other.upstream)
+        && reached.eq(other.seen_by.iter().map(|sighting| sighting.reached))
+        && facts.eq(other.facts.iter().map(|fact| &fact.key))
 }

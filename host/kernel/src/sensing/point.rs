@@ -128,8 +128,10 @@ impl Point {
     }
 
     fn note(&mut self, detail: &str) {
-        if self.detail.as_deref().unwrap_or_default() != detail {
-            self.detail = (!detail.is_empty()).then(|| detail.into());
+        if detail.is_empty() {
+            self.detail = None;
+        } else if self.detail.as_deref() != Some(detail) {
+            self.detail = Some(detail.into());
         }
     }
 }

@@ -58,6 +58,7 @@ impl Simulation<'_> {
     fn next_that_counts(&self) -> Millis {
         let counts = |what: &Due| match what {
             Due::Deliver(life, _) => *life == self.life && !is_repeated(what),
+            Due::Answer(life, _) => *life == self.life,
             Due::Begin(_) | Due::End(_) | Due::Restart | Due::Named => true,
             Due::Round(_) | Due::Beat(_) | Due::Looks(..) => false,
         };

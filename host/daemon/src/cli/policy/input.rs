@@ -22,7 +22,7 @@ const KNOWN: &str =
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Whole {
-    situation: Situation,
+    situation: Arc<Situation>,
     #[serde(default)]
     memo_format: Option<String>,
     #[serde(default)]
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn takes_a_situation_or_a_whole_question() {
         let asked = question(&example().to_string(), "v2").unwrap();
-        assert_eq!((asked.situation, asked.memo_format.as_str()), (neutral::situation(), "v2"));
+        assert_eq!(((*asked.situation).clone(), asked.memo_format.as_str()), (neutral::situation(), "v2"));
         let whole = json!({ "situation": example(), "memo-format": "v1", "picture": { "health": {} } });
         assert_eq!(question(&whole.to_string(), "v2").unwrap().memo_format, "v1");
     }

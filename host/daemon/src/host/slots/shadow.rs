@@ -127,7 +127,7 @@ async fn follow(engine: Engine, slot: PolicySlot, mut waiting: mpsc::Receiver<Of
         let mut own = (*question).clone();
         own.memo_format = slot.revision().manifest.memo_format.clone();
         let service = own.situation.service.clone();
-        own.situation.memo = memos.get(&service).cloned().unwrap_or_default();
+        Arc::make_mut(&mut own.situation).memo = memos.get(&service).cloned().unwrap_or_default();
         let own = Arc::new(own);
         let decided = slot.decide(own.clone()).await;
         memos.insert(service, said::remembered(&decided.result).to_owned());
