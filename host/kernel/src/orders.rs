@@ -11,7 +11,7 @@ use crate::guard::{Judged, Kind, Origin, Proposal};
 use crate::kernel::Kernel;
 use crate::questions::{accepted, usage};
 use crate::record::{Cause, Change};
-use crate::rules;
+use crate::rules::{self, RuleNumber};
 use crate::saga::{self, Heading, StepEvent, StepStatus};
 use crate::state::{Life, Pause, RouteState, Run, RunEnd, largest, same_shares, whole_move};
 
@@ -221,7 +221,7 @@ impl Kernel {
         for step in 0..run.steps.len() {
             self.step_event(turn, id, step, StepEvent::Retried, &format!("{by} wants another try"), rules::TAKEN_OVER);
         }
-        self.go_on(turn, id, if stuck { Heading::Back } else { Heading::Forward });
+        self.go_on(turn, id, rules::TAKEN_OVER, if stuck { Heading::Back } else { Heading::Forward });
         Ok(taken(id, "tried again"))
     }
 
@@ -234,7 +234,7 @@ impl Kernel {
         if !self.step_event(turn, id, step, StepEvent::Skipped, &text, rules::TAKEN_OVER) {
             return Err(usage("step", &format!("{name} has not failed: there is nothing to skip")));
         }
-        self.go_on(turn, id, if back { Heading::Back } else { Heading::Forward });
+        self.go_on(turn, id, rules::TAKEN_OVER, if back { Heading::Back } else { Heading::Forward });
         Ok(taken(id, "goes on without it"))
     }
 
@@ -253,7 +253,7 @@ impl Kernel {
                 self.step_event(turn, id, step, StepEvent::Retried, "", rules::TAKEN_OVER);
             }
         }
-        self.go_on(turn, id, Heading::Back);
+        self.go_on(turn, id, rules::TAKEN_OVER, Heading::Back);
         Ok(taken(id, "turns back"))
     }
 
@@ -267,9 +267,10 @@ impl Kernel {
         Ok(taken(id, "is finished by hand"))
     }
 
-    fn go_on(&mut self, turn: &mut Turn, id: RunId, heading: Heading) {
+    /// A run that rests, or is under way, goes that way from now on.
+    pub(crate) fn go_on(&mut self, turn: &mut Turn, id: RunId, rule: RuleNumber, heading: Heading) {
         self.withdraw_of_run(turn, id, "the run goes on");
-        self.head(turn, id, rules::TAKEN_OVER, heading);
+        self.head(turn, id, rule, heading);
         self.drive(turn, id);
     }
 

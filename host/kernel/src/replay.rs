@@ -238,7 +238,7 @@ fn may_make(rule: RuleNumber, change: &Change) -> bool {
         Change::Pause { .. } => rule == r::PAUSED,
         Change::RunOpened { .. } => rule == r::RUN_OPENED,
         Change::Step { .. } => !run::events(rule).is_empty(),
-        Change::RunHeading { .. } => matches!(rule, r::RUN_BACK | r::RUN_RESTS | r::TAKEN_OVER),
+        Change::RunHeading { .. } => matches!(rule, r::RUN_BACK | r::RUN_RESTS | r::TAKEN_OVER | r::RUN_GOES_ON),
         Change::RunClosed { .. } => rule == r::RUN_CLOSED,
         Change::Asked { .. } => rule == r::ASKED,
         Change::Answered { .. } | Change::Declined { .. } => rule == r::ANSWERED,

@@ -11,11 +11,13 @@ use crate::readiness::spread;
 use crate::record::{Cause, Change};
 use crate::rules;
 use crate::runbook::{endpoints, targets};
-use crate::saga::{StepEvent, StepStatus};
-use crate::state::{Drift, RouteState, same_shares};
+use crate::saga::{self, Heading, StepEvent, StepStatus};
+use crate::state::{Drift, RouteState, Step, same_shares};
 
 /// How often the servers are asked whether the name still leads where it should.
 const READ_EVERY: Millis = 60_000;
+/// … and while a run rests there.
+const READ_FOR_A_RUN_EVERY: Millis = 10_000;
 /// Weights that a provider rounded differ by less than this, in per cent.
 const ROUNDING: u32 = 5;
 
@@ -27,7 +29,8 @@ impl Kernel {
         }
         let epoch = self.service_state(id).map(|known| known.life.epoch);
         self.desk.service(id).route_asked = epoch;
-        self.desk.service_timer(id, Timer::ReadRoute(id), turn.now.mono + READ_EVERY + spread(id));
+        let every = if self.rests_at_route(id).is_some() { READ_FOR_A_RUN_EVERY } else { READ_EVERY + spread(id) };
+        self.desk.service_timer(id, Timer::ReadRoute(id), turn.now.mono + every);
         turn.effect(Effect::ReadRoute { service: id });
     }
 
@@ -50,9 +53,14 @@ impl Kernel {
         if id.at() >= self.fleet.services.len() {
             return;
         }
-        match self.step_in_doubt(id) {
-            Some((run, step)) => self.resolve(&mut turn, run, step, &result),
-            None => self.compare(&mut turn, id, &result),
+        let answered = is_answer(&result);
+        let again = self.desk.service(id).route_answered.replace(answered) != Some(true) && answered;
+        if let Some((run, step)) = self.step_in_doubt(id) {
+            self.resolve(&mut turn, run, step, &result);
+        } else if let Some((run, step)) = self.rests_at_route(id).filter(|_| again) {
+            self.try_route_again(&mut turn, run, step);
+        } else {
+            self.compare(&mut turn, id, &result);
         }
         let service = self.fleet.services[id.at()].name.clone();
         turn.finish(|| Cause::RouteRead { service, result }, effects);
@@ -67,6 +75,23 @@ impl Kernel {
                 && matches!(step.action, Action::PointRoute { .. })
         })?;
         Some((run.id, step))
+    }
+
+    /// A run that rests because leading the name somewhere failed, and from which there is no way back.
+    fn rests_at_route(&self, id: ServiceId) -> Option<(RunId, usize)> {
+        let run = self.state.runs.get(&self.service_state(id)?.run?)?;
+        let resting = run.heading == Heading::Resting && saga::passed(&run.shapes(), &run.states());
+        let given_up = |step: &Step| {
+            matches!(step.action, Action::PointRoute { .. })
+                && matches!(step.state.status, StepStatus::Failed | StepStatus::Unknown)
+        };
+        run.steps.iter().position(given_up).filter(|_| resting).map(|step| (run.id, step))
+    }
+
+    /// The servers had been silent, and answer: what failed for that may not fail again. Whatever else it was rests once more.
+    fn try_route_again(&mut self, turn: &mut Turn, run: RunId, step: usize) {
+        self.step_event(turn, run, step, StepEvent::Retried, "the name servers answer again", rules::RUN_GOES_ON);
+        self.go_on(turn, run, rules::RUN_GOES_ON, Heading::Forward);
     }
 
     /// Read back: it is there, or it is not, or that is still unknown.
@@ -188,6 +213,11 @@ impl Kernel {
         let meant = if same_sites && even(found) { declared.clone() } else { shares };
         Some(if same_shares(&meant, declared) { declared.clone() } else { meant })
     }
+}
+
+/// The servers said something, be it that there is no such name.
+pub(crate) fn is_answer(result: &Result<Route, Failure>) -> bool {
+    matches!(result, Ok(_) | Err(Failure::NotFound(_)))
 }
 
 /// Whether what was found leads where it should: the same targets, with the same weights as far as the provider knows any.

@@ -46,6 +46,7 @@ rules! {
     76 RUN_RESTS "A run that can go neither on nor back rests and calls a person."
     77 RUN_CLOSED "A run has ended."
     78 STEP_CUT_SHORT "The host stopped while a step was under way: its outcome is unknown."
+    79 RUN_GOES_ON "The name servers answer again: a run that rests at its route tries again by itself."
 
     90 ASKED "What may not be done without a person became a question."
     91 ANSWERED "A question was answered, expired, or is no longer worth an answer."

@@ -218,6 +218,11 @@ impl Kernel {
             self.tell(turn, service, &key, Severity::Critical, &text, &format!("Type one of: {words}."));
         }
         self.evacuation_rests(turn, id);
+        if let Some(service) =
+            service.filter(|_| matches!(self.state.runs[&id].steps[step].action, Action::PointRoute { .. }))
+        {
+            self.read_route(turn, service);
+        }
     }
 
     /// The run has ended: the lock is free, and the service is where it is.

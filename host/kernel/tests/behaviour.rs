@@ -66,6 +66,24 @@ fn a_write_that_fails_at_the_point_of_no_return_rests_and_calls_a_person() {
 }
 
 #[test]
+fn a_move_that_rests_because_the_name_servers_are_silent_goes_on_when_they_answer() {
+    for told in [StepOutcome::Unknown("no answer".into()), StepOutcome::Failed(Failure::Rejected("refused".into()))] {
+        let mut world = dying(&shop(""));
+        world.silence = Some(told.clone());
+        world.run(400_000);
+        assert_eq!(world.kernel.state().runs[&RunId(0)].heading, Heading::Resting, "{told:?}");
+        assert_eq!(world.kernel.state().open_questions().count(), 1, "{told:?}: a person is asked once");
+        assert!(world.written.is_empty(), "{told:?}");
+        world.silence = None;
+        world.run(20_000);
+        assert_eq!(world.shop().life.state, State::FailedOver, "{told:?}");
+        assert_eq!(world.written.len(), 1, "{told:?}");
+        assert_eq!(world.kernel.state().open_questions().count(), 0, "{told:?}");
+        assert!(world.replies.is_empty(), "nobody ordered anything");
+    }
+}
+
+#[test]
 fn an_unknown_outcome_is_read_back_before_anything_else() {
     for (write, writes) in [(Write::DoneUnknown, 1), (Write::LostUnknown, 1)] {
         let mut world = dying(&shop(""));

@@ -8,6 +8,7 @@ use crate::event::{Action, Command, Moment, RunId, StepOutcome};
 use crate::fleet::ServiceId;
 use crate::guard::Proposal;
 use crate::record::Cause;
+use crate::routes::is_answer;
 use crate::rules::{self, RuleNumber};
 use crate::saga::{self, Heading, Next, StepEvent, StepState};
 use crate::state::{Run, RunEnd, ServiceState, Step, same_shares};
@@ -22,6 +23,7 @@ pub(super) fn events(rule: RuleNumber) -> &'static [StepEvent] {
         rules::STEP_ENDED => &[Succeeded, Failed, UndoSucceeded, UndoFailed],
         rules::STEP_UNKNOWN | rules::STEP_CUT_SHORT => &[OutcomeUnknown],
         rules::TAKEN_OVER => &[Retried, Skipped],
+        rules::RUN_GOES_ON => &[Retried],
         _ => &[],
     }
 }
@@ -90,6 +92,9 @@ impl Scene<'_> {
         match event {
             StepEvent::Started => matches!(self.next_of(run), Next::Start(steps) if steps.contains(&at)),
             StepEvent::UndoStarted => self.next_of(run) == Next::Undo(at),
+            StepEvent::Retried if self.rule == rules::RUN_GOES_ON => {
+                matches!(run.steps[at].action, Action::PointRoute { .. }) && self.servers_answered(&run.service)
+            }
             StepEvent::Retried | StepEvent::Skipped => self.orders(|_| true),
             _ => true,
         }
@@ -134,9 +139,14 @@ impl Scene<'_> {
         let so = match self.rule {
             rules::RUN_BACK => heading == Heading::Back,
             rules::RUN_RESTS => heading == Heading::Resting,
+            rules::RUN_GOES_ON => passed && heading == Heading::Forward && self.servers_answered(&run.service),
             _ => self.orders(|_| true) && heading != Heading::Resting,
         };
         must(so, || format!("run r{} does not head {heading:?} by it", id.0))
+    }
+
+    fn servers_answered(&self, service: &str) -> bool {
+        matches!(&self.record.cause, Cause::RouteRead { service: of, result } if of == service && is_answer(result))
     }
 
     pub(super) fn run_closed(&self, id: RunId, end: &RunEnd, at: Moment) -> Follows {

@@ -85,6 +85,8 @@ pub struct World {
     samples: u64,
     pub routes: BTreeMap<String, Vec<Endpoint>>,
     pub writes: VecDeque<Write>,
+    /// The name servers do not answer: what is told of a write then.
+    pub silence: Option<StepOutcome>,
     /// Every write that the servers took: key and targets.
     pub written: Vec<(String, Vec<String>)>,
     /// Calls of actions and commands, by key.
@@ -278,6 +280,7 @@ impl World {
             looks: 0,
             samples: 0,
             writes: VecDeque::new(),
+            silence: None,
             written: Vec::new(),
             called: Vec::new(),
             call_outcomes: VecDeque::new(),
@@ -545,6 +548,9 @@ impl World {
 
     fn write(&mut self, key: &str, route: &Route) -> StepOutcome {
         assert!(!route.endpoints.is_empty(), "a name must never be without an answer");
+        if let Some(told) = &self.silence {
+            return told.clone();
+        }
         let how = self.writes.pop_front().unwrap_or(Write::Works);
         if matches!(how, Write::Works | Write::DoneUnknown) {
             let targets = route.endpoints.iter().map(|endpoint| endpoint.target.clone()).collect();
@@ -561,6 +567,7 @@ impl World {
     fn read_route(&mut self, service: ServiceId) {
         let Some(spec) = &self.fleet.services[service.at()].route else { return };
         let result = match self.routes.get(&spec.name) {
+            _ if self.silence.is_some() => Err(Failure::Rejected("no answer".into())),
             Some(endpoints) => Ok(Route {
                 name: spec.name.clone(),
                 ttl_seconds: spec.ttl_seconds,
