@@ -10,7 +10,7 @@ mod orders;
 
 use orders::*;
 use tidegate_kernel::contract::{Decision, Move, Question, Situation, State, Verdict};
-use tidegate_kernel::event::{Action, Command, Event, QuestionId};
+use tidegate_kernel::event::{Action, Command, Event, QuestionId, RunId};
 use tidegate_kernel::fleet::ClusterId;
 use tidegate_kernel::saga::StepStatus;
 use tidegate_kernel::state::RunEnd;
@@ -463,6 +463,21 @@ fn whatever_call_fails_or_is_cut_off_there_is_one_primary_or_a_person_is_asked()
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_position_that_one_look_missed_is_read_again() {
+    for begin in [synchronous, asynchronous] {
+        let mut world = begin();
+        world.database.as_mut().expect("a database").missed = 1;
+        kill(&mut world, "east");
+        world.run(60_000);
+        is_sound(&world, &told(&world));
+        let run = &world.kernel.state().runs[&RunId(0)];
+        let tries = run.steps.iter().find(|step| step.name == "positions").map(|step| step.state.attempt);
+        assert_eq!((run.end.clone(), tries), (Some(RunEnd::Done), Some(2)), "{}", told(&world));
+        assert_eq!(world.kernel.state().open_questions().count(), 0);
     }
 }
 

@@ -304,6 +304,19 @@ impl Kernel {
         self.hold(turn, rules::SYNCHRONOUS, cluster, ClusterState { published: None, ..held });
     }
 
+    /// A detached standby of which a look at all positions learnt nothing, if the step may look again: one that is lost by chance would
+    /// leave the run without its quorum, or without the standby that has come furthest.
+    pub(super) fn unread_position(&self, id: RunId, step: usize, receipt: &str) -> Option<String> {
+        let run = self.state.runs.get(&id)?;
+        let at = &run.steps[step];
+        if !matches!(at.action, Action::ReadPositions { .. }) || at.state.attempt > at.retries {
+            return None;
+        }
+        let seen: Cluster = serde_json::from_str(receipt).ok()?;
+        let known = |name: &str| seen.nodes.iter().any(|node| node.id == name && rank(node).is_some());
+        detached(run).find(|name| !known(name)).map(str::to_owned)
+    }
+
     /// A step on the database has ended well.
     pub(super) fn data_changed(&mut self, turn: &mut Turn, id: RunId, step: usize) {
         let Some(run) = self.state.runs.get(&id).cloned() else { return };

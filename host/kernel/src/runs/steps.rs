@@ -298,6 +298,10 @@ impl Kernel {
     fn did(&mut self, turn: &mut Turn, id: RunId, step: usize, outcome: &StepOutcome) {
         match outcome {
             StepOutcome::Done(done) => {
+                if let Some(node) = self.unread_position(id, step, &done.receipt) {
+                    let text = format!("node {node} did not say how far it has come");
+                    return self.end_step(turn, id, step, StepEvent::Failed, &text);
+                }
                 self.step_changes(turn, id, step, StepEvent::Succeeded, rules::STEP_ENDED, |state| {
                     done.text.clone_into(&mut state.text);
                     state.receipt = (!done.receipt.is_empty()).then(|| done.receipt.clone());
