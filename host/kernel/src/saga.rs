@@ -252,7 +252,8 @@ impl StepState {
 
     fn try_again(&mut self, at: Moment) {
         self.due = Some(at.mono);
-        self.unknowns = 0;
+        // What is unknown stays so: the next try is a read-back, and is told from a first try by this.
+        self.unknowns = self.unknowns.min(1);
         self.undos = 0;
     }
 
