@@ -93,7 +93,9 @@ impl Scene<'_> {
             StepEvent::Started => matches!(self.next_of(run), Next::Start(steps) if steps.contains(&at)),
             StepEvent::UndoStarted => self.next_of(run) == Next::Undo(at),
             StepEvent::Retried if self.rule == rules::RUN_GOES_ON => {
-                matches!(run.steps[at].action, Action::PointRoute { .. }) && self.servers_answered(&run.service)
+                let rests_there =
+                    run.heading == Heading::Resting && matches!(run.steps[at].action, Action::PointRoute { .. });
+                rests_there && self.servers_answered(&run.service)
             }
             StepEvent::Retried | StepEvent::Skipped => self.orders(|_| true),
             _ => true,

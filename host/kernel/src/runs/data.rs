@@ -313,8 +313,7 @@ impl Kernel {
             return None;
         }
         let seen: Cluster = serde_json::from_str(receipt).ok()?;
-        let known = |name: &str| seen.nodes.iter().any(|node| node.id == name && rank(node).is_some());
-        detached(run).find(|name| !known(name)).map(str::to_owned)
+        detached(run).find(|name| !is_read(&seen.nodes, name)).map(str::to_owned)
     }
 
     /// A step on the database has ended well.
@@ -487,8 +486,8 @@ fn detached(run: &Run) -> impl Iterator<Item = &str> {
 /// hand: nobody can catch up with it.
 pub(crate) fn has_quorum(run: &Run, set: &SyncSet) -> bool {
     let nodes = positions(run).map(|cluster| cluster.nodes).unwrap_or_default();
-    let known = |name: &str| nodes.iter().any(|node| node.id == name && rank(node).is_some());
-    let here = detached(run).filter(|node| set.nodes.iter().any(|member| member == node) && known(node)).count();
+    let counts = |node: &&str| set.nodes.iter().any(|member| member == node) && is_read(&nodes, node);
+    let here = detached(run).filter(counts).count();
     here + set.wait_for as usize > set.nodes.len()
 }
 
@@ -496,6 +495,11 @@ pub(crate) fn has_quorum(run: &Run, set: &SyncSet) -> bool {
 fn positions(run: &Run) -> Option<Cluster> {
     let step = done(run).filter(|step| matches!(step.action, Action::ReadPositions { .. })).last()?;
     serde_json::from_str(step.state.receipt.as_ref()?).ok()
+}
+
+/// It has said how far it has come.
+fn is_read(nodes: &[Node], name: &str) -> bool {
+    nodes.iter().any(|node| node.id == name && rank(node).is_some())
 }
 
 fn rank(node: &Node) -> Option<(u64, u64)> {
