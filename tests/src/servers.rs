@@ -3,12 +3,13 @@
 //! Knows how to find, configure, await and stop them; not what they are tested for. A server that is not installed
 //! fails its test with the line to type: nothing is skipped.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::socket::{Backlog, listen};
 use tempfile::TempDir;
 
 use crate::servers_dns::ask;
@@ -18,6 +19,9 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between two looks whether it answers.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// To a full queue no connection has come about by then.
+const NEVER: Duration = Duration::from_millis(500);
 
 /// Somebody else may take a free port between our look and the server's start.
 const PORT_TRIES: usize = 5;
@@ -47,6 +51,14 @@ pub struct BlackHole {
     address: SocketAddr,
     _udp: UdpSocket,
     _tcp: TcpListener,
+}
+
+/// As a site that is cut off: no connection comes about, and nobody is refused.
+#[derive(Debug)]
+pub struct CutOff {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _waiting: Vec<TcpStream>,
 }
 
 impl Knot {
@@ -122,6 +134,22 @@ impl BlackHole {
     }
 
     /// Where it is silent.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl CutOff {
+    /// A port whose queue is full, so that the kernel drops whatever else wants to connect.
+    pub fn open() -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        listen(&listener, Backlog::new(0)?)?;
+        let address = listener.local_addr()?;
+        let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, NEVER).ok()).collect();
+        Ok(Self { address, _listener: listener, _waiting: waiting })
+    }
+
+    /// Where it is not reached.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

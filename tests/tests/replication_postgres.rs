@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tidegate_sdk::{
     Call, Cluster, Declared, Fact, Failure, Node, Output, Provider as _, Replication as _, Role, SyncSet,
 };
+use tidegate_tests::servers::CutOff;
 use tidegate_tests::servers_postgres::{PASSWORD, Postgres, REPLICATION_PASSWORD, REPLICATION_USER, USER, wait_for};
 
 /// A site whose commands do what the test says, and remember that they were run.
@@ -230,6 +231,30 @@ fn a_hanging_primary_keeps_no_standby_from_answering() {
     }
     bench.site.postgres.borrow().resume("a").unwrap();
     bench.see_until("the primary is back", |cluster| node(cluster, "a").role == Role::Primary);
+}
+
+/// A site that is cut off, and a server that takes a second from the right password to its readiness for questions.
+fn cut_off_and_slow(timeout: &str) -> (CutOff, Bench) {
+    let (gone, postgres) = (CutOff::open().unwrap(), Postgres::cluster(&["b"]).unwrap());
+    postgres.query("b", "ALTER SYSTEM SET post_auth_delay = 1").unwrap();
+    postgres.query("b", "SELECT pg_reload_conf()").unwrap();
+    let nodes = [("a", gone.address().to_string()), ("b", postgres.address("b").unwrap())];
+    let bench = Bench::over(postgres, &nodes, &json!({"timeout": timeout}), &|_| json!({}));
+    (gone, bench)
+}
+
+#[test]
+fn a_node_that_is_cut_off_leaves_the_others_the_time_to_let_us_in() {
+    let (_gone, bench) = cut_off_and_slow("6s");
+    let seen = bench.see();
+    assert_eq!(fact(node(&seen, "a"), "error"), "timed out");
+    assert_eq!(node(&seen, "b").role, Role::Primary, "{seen:#?}");
+}
+
+#[test]
+fn a_node_that_is_slow_to_let_us_in_answers_a_later_look() {
+    let (_gone, bench) = cut_off_and_slow("700ms");
+    bench.see_until("it has let us in", |cluster| node(cluster, "b").role == Role::Primary);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct Connection {
     user: String,
     input: BytesMut,
     state: State,
+    /// Something came since the last question.
+    heard: bool,
 }
 
 enum State {
@@ -41,7 +43,8 @@ impl Connection {
         let mut out = BytesMut::new();
         let login = Box::new(Login::start(access.clone(), &mut out)?);
         let state = State::LoggingIn(login, BytesMut::new());
-        let mut connection = Connection { stream, user: access.user.clone(), input: BytesMut::new(), state };
+        let (user, input) = (access.user.clone(), BytesMut::new());
+        let mut connection = Connection { stream, user, input, state, heard: false };
         connection.write(&out, patience)?;
         Ok(connection)
     }
@@ -50,6 +53,7 @@ impl Connection {
     pub fn send(&mut self, query: Query<'_>, patience: Duration) -> Result<(), Trouble> {
         let mut out = BytesMut::new();
         query.encode(&mut out)?;
+        self.heard = false;
         match &mut self.state {
             State::LoggingIn(_, question) => {
                 *question = out;
@@ -95,6 +99,11 @@ impl Connection {
         matches!(self.state, State::LoggingIn(..))
     }
 
+    /// Whether the server answers, and has only not come as far as the question.
+    pub fn is_getting_on(&self) -> bool {
+        self.is_logging_in() && self.heard
+    }
+
     fn digest(&mut self) -> Result<Option<Outcome>, Trouble> {
         while let Some(message) = self.next_message()? {
             match &mut self.state {
@@ -134,6 +143,7 @@ impl Connection {
             Ok(0) => Err(Trouble::Broken("the server ended the connection".to_owned())),
             Ok(count) => {
                 self.input.extend_from_slice(&piece[..count]);
+                self.heard = true;
                 Ok(())
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),

@@ -1,7 +1,8 @@
 //! A cluster's nodes with the connections to them, which outlive a call; and how all are asked at once.
 //!
 //! One thread, so nobody is waited for while another could answer: questions go out to all, then answers are taken as they
-//! come. A node that said nothing in time is left alone for a while and costs the next looks no time.
+//! come. A node that said nothing in time is left alone for a while and costs the next looks no time; one that had too little
+//! time to log in goes on with that in the next look.
 
 use std::time::{Duration, Instant};
 
@@ -130,6 +131,11 @@ impl Session {
         outcome
     }
 
+    /// It answers, and has not been let in yet.
+    fn is_getting_on(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::is_getting_on)
+    }
+
     /// It said nothing in time a moment ago.
     pub fn is_left_alone(&self) -> bool {
         self.connection.is_none() && self.silent_until.is_some_and(|until| Instant::now() < until)
@@ -167,7 +173,9 @@ pub fn look(sessions: &mut [Session], dial: &Dial, declaration: &Declaration) ->
         .collect()
 }
 
-/// The question goes first where a connection stands; then the others are connected to, which may take time.
+/// The question goes first where a connection stands; then the others are connected to, which may take time. Of that each has
+/// its share, and one is left to hear them all: where no connection comes about, as to a site that is cut off, those that were
+/// connected to before still have to log in.
 fn begin(sessions: &mut [Session], dial: &Dial, deadline: Instant) -> Vec<Option<Result<Look, Trouble>>> {
     let mut looks: Vec<Option<Result<Look, Trouble>>> = sessions.iter().map(|_| None).collect();
     let connected: Vec<bool> = sessions.iter().map(|session| session.connection.is_some()).collect();
@@ -180,7 +188,7 @@ fn begin(sessions: &mut [Session], dial: &Dial, deadline: Instant) -> Vec<Option
             looks[at] = Some(Err(Trouble::TimedOut));
             continue;
         }
-        let share = deadline.saturating_duration_since(Instant::now()) / (others.len() as u32 + 1);
+        let share = deadline.saturating_duration_since(Instant::now()) / (others.len() as u32 + 2);
         looks[at] = sessions[at].begin(dial, share).err().map(Err);
     }
     looks
@@ -213,7 +221,7 @@ fn seen(session: &mut Session, dial: &Dial, look: Result<Look, Trouble>, deadlin
     let now = Instant::now();
     match &look {
         Ok(_) => (session.succeeded, session.silent_until) = (Some(now), None),
-        Err(Trouble::TimedOut) if !session.is_left_alone() => {
+        Err(Trouble::TimedOut) if !session.is_left_alone() && !session.is_getting_on() => {
             session.hang_up();
             session.silent_until = Some(now + REST);
         }
