@@ -46,7 +46,7 @@ fn records(bench: &Workbench, slot: &Arc<tidegate_engine::PolicySlot>) -> Vec<Bo
     let fleet = fleets::three_sites().unwrap();
     let slots = fleet.services.iter().map(|service| (service.policy.clone(), slot.clone()));
     let mut decider = Compiled::new(bench.workers().remove(0), slots.collect::<BTreeMap<_, _>>());
-    let ended = (1..40).map(|seed| Simulation::new(&fleet, disaster(&fleet, seed), seed, &mut decider).run());
+    let ended = (1..40).map(|seed| Simulation::new(&fleet, disaster(&fleet, seed), seed).run(&mut decider));
     let records = ended.flat_map(|ended| ended.journal);
     let decisions = records.filter(|record| matches!(record.cause, Cause::Decided(_)));
     decisions.map(|record| to_raw_value(&record).unwrap()).collect()

@@ -30,7 +30,7 @@ async fn records(plugin: &str, settings: Value) -> Vec<Record> {
     let mut decider = Compiled::new(bench.workers().remove(0), slots.collect::<BTreeMap<_, _>>());
     let dies = Happening { at: 60_000, lasts: Some(60_000), what: What::Break(Fault::SiteDown("east".into())) };
     let script = Script { happenings: vec![dies], length: 600_000, ..Script::default() };
-    Simulation::new(&fleet, script, 1, &mut decider).run().journal
+    Simulation::new(&fleet, script, 1).run(&mut decider).journal
 }
 
 /// They as a host writes them.

@@ -21,7 +21,7 @@ use crate::state::{self, Life, ServiceState, State, same_shares};
 const CHECKPOINT_EVERY: Millis = 3_600_000;
 
 /// Decides for a fleet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Kernel {
     pub(crate) fleet: Fleet,
     pub(crate) sensing: Sensing,

@@ -27,7 +27,7 @@ fn main() {
     for round in 0..5 {
         let script = a_disaster_a_day(round);
         let begun = Instant::now();
-        let ended = Simulation::new(&fleet, script, round, &mut deciders[0]).hurried().run();
+        let ended = Simulation::new(&fleet, script, round).hurried().run(&mut deciders[0]);
         let took = begun.elapsed().as_secs_f64();
         hours.push(ended.simulated as f64 / 3_600_000.0 / took);
         events.push(ended.events as f64 / took);

@@ -100,8 +100,8 @@ impl Scenario {
     pub fn play(&self, decider: &mut dyn Decider) -> Judged {
         let mut judge = judge::Judge::new(self);
         let mut watch = |now, kernel: &tidegate_kernel::Kernel, seen: Seen<'_>| judge.look(now, kernel, seen);
-        let simulation = Simulation::new(&self.fleet, self.script.clone(), self.seed, decider);
-        let ended = simulation.with_timeline().watched_by(&mut watch, self.moments()).run();
+        let simulation = Simulation::new(&self.fleet, self.script.clone(), self.seed);
+        let ended = simulation.with_timeline().watched_by(&mut watch, self.moments()).run(decider);
         let failures = judge.judge(self, &ended);
         Judged { failures, ended }
     }

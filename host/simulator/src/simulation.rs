@@ -2,6 +2,7 @@
 //!
 //! Decides nothing. Every wait is an entry of one queue, so that the same script and the same seed give the same bytes.
 
+mod dawn;
 mod quiet;
 mod score;
 
@@ -23,6 +24,7 @@ use crate::fault::Fault;
 use crate::timeline;
 use crate::world::{Caller, Quarantined, Voice, World};
 
+pub(crate) use dawn::Dawn;
 pub use score::{Ended, ServiceEnd};
 
 /// 2026-01-05 12:00 UTC, a Monday.
@@ -37,6 +39,8 @@ const ASKING: Millis = 20;
 const FAULTS_EVERY: Millis = 1_000;
 /// A host that has died is started again after this long.
 const RESTART: Millis = 3_000;
+/// Entries of the queue below this are what a script says: in one moment it comes first.
+const HAPPENINGS_MAX: u64 = 1 << 32;
 
 /// What is to happen, and when.
 #[derive(Clone, Debug, Default)]
@@ -87,8 +91,18 @@ pub enum Seen<'a> {
 /// Told of what a host does, with the kernel as it is then.
 pub type Watcher<'a> = &'a mut dyn FnMut(Millis, &Kernel, Seen<'_>);
 
+/// Whoever watches one simulation does not watch its copies.
+#[derive(Default)]
+struct Watched<'a>(Option<Watcher<'a>>);
+
+impl Clone for Watched<'_> {
+    fn clone(&self) -> Self {
+        Watched(None)
+    }
+}
+
 /// Something due.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Due {
     Begin(usize),
     End(usize),
@@ -106,7 +120,7 @@ enum Due {
 }
 
 /// What a policy was asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     ticket: Ticket,
     service: ServiceId,
@@ -123,7 +137,7 @@ struct Wish {
 }
 
 /// Services that are looked at together.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Group {
     interval: Millis,
     services: Vec<usize>,
@@ -131,13 +145,13 @@ struct Group {
 }
 
 /// A simulated host in its world.
+#[derive(Clone)]
 pub struct Simulation<'a> {
     fleet: Fleet,
     script: Script,
     world: World,
     kernel: Kernel,
-    decider: &'a mut dyn Decider,
-    watcher: Option<Watcher<'a>>,
+    watcher: Watched<'a>,
     queue: BTreeMap<(Millis, u64), Due>,
     entries: u64,
     life: u64,
@@ -163,7 +177,7 @@ pub struct Simulation<'a> {
 
 impl<'a> Simulation<'a> {
     /// A world in which everything is well, and a host that has just started.
-    pub fn new(fleet: &Fleet, script: Script, seed: u64, decider: &'a mut dyn Decider) -> Self {
+    pub fn new(fleet: &Fleet, script: Script, seed: u64) -> Self {
         let mut simulation = Simulation {
             world: World::new(fleet, script.mutants.clone(), Chance::new(seed)),
             kernel: Kernel::new(fleet.clone(), Moment { mono: 0, wall: START }),
@@ -171,10 +185,9 @@ impl<'a> Simulation<'a> {
             score: score::Score::new(fleet),
             fleet: fleet.clone(),
             script,
-            decider,
-            watcher: None,
+            watcher: Watched::default(),
             queue: BTreeMap::new(),
-            entries: 0,
+            entries: HAPPENINGS_MAX,
             life: 0,
             journal: Vec::new(),
             effects: Vec::new(),
@@ -206,26 +219,35 @@ impl<'a> Simulation<'a> {
 
     /// Tells somebody of all that the host writes down and does not have to, and of these moments: no time is jumped over them.
     pub fn watched_by(mut self, watcher: Watcher<'a>, moments: impl IntoIterator<Item = Millis>) -> Self {
-        self.watcher = Some(watcher);
+        self.watcher = Watched(Some(watcher));
         moments.into_iter().for_each(|moment| self.at(moment, Due::Named));
         self
     }
 
-    /// Runs the script to its end.
-    pub fn run(mut self) -> Ended {
+    /// Runs the script to its end, with somebody who answers for its policies.
+    pub fn run(mut self, decider: &mut dyn Decider) -> Ended {
         self.start();
+        self.go_on(decider)
+    }
+
+    fn go_on(mut self, decider: &mut dyn Decider) -> Ended {
         while let Some(now) = self.next_due() {
-            self.world.advance(now);
-            self.score.look(&self.world, &self.kernel, &self.fleet);
-            while let Some(due) = self.take_due(now) {
-                self.happen(due);
-            }
-            self.tick();
-            self.tell_quarantines();
+            self.step(now, decider);
             self.pass_quiet_time();
         }
         self.world.advance(self.script.length);
         self.end()
+    }
+
+    /// All that happens in this moment.
+    fn step(&mut self, now: Millis, decider: &mut dyn Decider) {
+        self.world.advance(now);
+        self.score.look(&self.world, &self.kernel, &self.fleet);
+        while let Some(due) = self.take_due(now) {
+            self.happen(due, decider);
+        }
+        self.tick();
+        self.tell_quarantines();
     }
 
     fn now(&self) -> Moment {
@@ -234,9 +256,7 @@ impl<'a> Simulation<'a> {
 
     /// Puts everything that is known beforehand into the queue.
     fn plan(&mut self) {
-        for at in 0..self.script.happenings.len() {
-            self.at(self.script.happenings[at].at, Due::Begin(at));
-        }
+        self.plan_script();
         for at in 0..self.groups.len() {
             // Not all services in the same moment.
             self.at(self.groups[at].interval + 7 * at as Millis, Due::Round(at));
@@ -244,6 +264,11 @@ impl<'a> Simulation<'a> {
         for at in 0..self.fleet.clusters.len() {
             self.at(self.fleet.clusters[at].interval + 3 * at as Millis, Due::Beat(at));
         }
+    }
+
+    fn plan_script(&mut self) {
+        let begins = self.script.happenings.iter().enumerate();
+        self.queue.extend(begins.map(|(at, happening)| ((happening.at, at as u64), Due::Begin(at))));
     }
 
     fn at(&mut self, due: Millis, what: Due) {
@@ -264,7 +289,7 @@ impl<'a> Simulation<'a> {
         Some(entry.remove())
     }
 
-    fn happen(&mut self, due: Due) {
+    fn happen(&mut self, due: Due, decider: &mut dyn Decider) {
         match due {
             Due::Begin(at) => self.begin(at),
             Due::End(at) => {
@@ -281,7 +306,7 @@ impl<'a> Simulation<'a> {
             Due::Looks(life, looks) if life == self.life && self.world.host_runs() => {
                 looks.into_iter().for_each(|look| self.give(Event::Look(look)));
             }
-            Due::Answer(life, asked) if life == self.life && self.world.host_runs() => self.answer(*asked),
+            Due::Answer(life, asked) if life == self.life && self.world.host_runs() => self.answer(*asked, decider),
             Due::Deliver(..) | Due::Looks(..) | Due::Answer(..) => {}
             Due::Named => self.show(Seen::Moment),
             Due::Restart => {
@@ -380,7 +405,7 @@ impl<'a> Simulation<'a> {
         self.kernel.handle(self.now(), event, &mut effects);
         // What is new is written down, and what is too old is asked again.
         let news = |effect: &Effect| matches!(effect, Effect::Append(_) | Effect::Decide { .. });
-        if let Some(service) = decided.filter(|_| self.watcher.is_some() && !effects.iter().any(news)) {
+        if let Some(service) = decided.filter(|_| self.watcher.0.is_some() && !effects.iter().any(news)) {
             let name = self.fleet.services[service.at()].name.clone();
             self.show(Seen::Repeated(&name));
         }
@@ -388,7 +413,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn show(&mut self, seen: Seen<'_>) {
-        if let Some(watcher) = &mut self.watcher {
+        if let Some(watcher) = &mut self.watcher.0 {
             watcher(self.world.now, &self.kernel, seen);
         }
     }
@@ -450,10 +475,10 @@ impl<'a> Simulation<'a> {
     }
 
     /// A policy's answer is due. One that would count for nothing, because something has changed in between, is not worked out.
-    fn answer(&mut self, asked: Asked) {
+    fn answer(&mut self, asked: Asked, decider: &mut dyn Decider) {
         let Asked { ticket, service, slot, situation, picture } = asked;
         let answer = match self.kernel.awaits(ticket, service) {
-            true => self.decider.decide(&slot, situation, picture),
+            true => decider.decide(&slot, situation, picture),
             false => decide::unheard(),
         };
         let pause = answer.result.as_ref().ok().and_then(|decision| decision.ask_again_in);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_kernel::fleet::Fleet;
 
 use crate::decide::Decider;
-use crate::simulation::{Ended, Script, Simulation};
+use crate::simulation::{Dawn, Ended, Script, Simulation};
 
 pub use card::{Bad, Card, Spread};
 
@@ -33,7 +33,7 @@ pub fn disaster(fleet: &Fleet, seed: u64) -> Script {
 
 /// Plays the disaster of that seed, keeping its timeline.
 pub fn replay(fleet: &Fleet, seed: u64, decider: &mut dyn Decider) -> Ended {
-    Simulation::new(fleet, disaster(fleet, seed), seed, decider).hurried().with_timeline().run()
+    Simulation::new(fleet, disaster(fleet, seed), seed).hurried().with_timeline().run(decider)
 }
 
 impl Storm {
@@ -47,6 +47,7 @@ impl Storm {
                 let (next, over, cards) = (&next, &over, &cards);
                 scope.spawn(move || {
                     let mut card = Card::default();
+                    let dawn = Dawn::of(&self.fleet, &mut decider);
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         if number >= self.runs {
@@ -54,7 +55,7 @@ impl Storm {
                         }
                         let seed = self.seed.wrapping_add(number);
                         let script = disaster(&self.fleet, seed);
-                        card.add(seed, &Simulation::new(&self.fleet, script, seed, &mut decider).hurried().run());
+                        card.add(seed, &dawn.play(script, seed, &mut decider));
                         progress(over.fetch_add(1, Ordering::Relaxed) + 1);
                     }
                     cards.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(card);

@@ -61,10 +61,10 @@ pub(crate) struct Voice {
 }
 
 /// Everything that is so, whoever knows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct World {
     fleet: Arc<Fleet>,
-    chance: Chance,
+    pub(crate) chance: Chance,
     pub(crate) now: Millis,
     broken: Vec<(usize, Fault)>,
     pub(crate) conditions: Conditions,

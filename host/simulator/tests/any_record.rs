@@ -20,7 +20,7 @@ fn night(crash_at_record: Option<usize>, ordered: bool, decider: &mut Compiled) 
     let happens = if ordered { &night[..] } else { &night[..1] };
     let happenings = happens.iter().cloned().map(|(at, what)| Happening { at, lasts: None, what }).collect();
     let script = Script { happenings, length: 4 * MINUTE, crash_at_record, ..Script::default() };
-    Simulation::new(&fleet, script, 1, decider).hurried().with_timeline().run()
+    Simulation::new(&fleet, script, 1).hurried().with_timeline().run(decider)
 }
 
 /// Whether the host's last word on the service is that it has been moved.

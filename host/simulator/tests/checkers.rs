@@ -19,7 +19,7 @@ fn play(mutants: &[Mutant], night: Night, length: u64) -> Ended {
     let mut decider = support::compiled(&fleet, 1).remove(0);
     let happenings = night.into_iter().map(|(at, what)| Happening { at: at * MINUTE, lasts: Some(3 * MINUTE), what });
     let script = Script { happenings: happenings.collect(), length, mutants: mutants.to_vec(), ..Script::default() };
-    Simulation::new(&fleet, script, 1, &mut decider).with_timeline().run()
+    Simulation::new(&fleet, script, 1).with_timeline().run(&mut decider)
 }
 
 #[test]

@@ -149,8 +149,8 @@ fn no_invariant_is_broken_where_links_are_long_lossy_or_cut_one_way() {
             let (fleet, seeds) = (&fleet, &seeds);
             scope.spawn(move || {
                 for seed in seeds.iter().skip(at).step_by(2) {
-                    let simulation = Simulation::new(fleet, disaster(fleet, *seed), *seed, &mut decider);
-                    let hits = simulation.hurried().run().hits;
+                    let simulation = Simulation::new(fleet, disaster(fleet, *seed), *seed);
+                    let hits = simulation.hurried().run(&mut decider).hits;
                     assert!(hits.is_empty(), "seed {seed}: {hits:#?}");
                 }
             });

@@ -42,3 +42,19 @@ fn a_seed_gives_the_same_bytes_whatever_the_threads_do() {
     let together = storm.play(support::compiled(&storm.fleet, 2), &|_| {});
     assert_eq!(serde_json::to_string(&alone).unwrap(), serde_json::to_string(&together).unwrap());
 }
+
+/// A storm plays once what comes before anything happens; a replay plays it each time.
+#[test]
+fn a_disaster_of_a_storm_ends_as_its_replay_does() {
+    let fleet = three_sites().unwrap();
+    let mut decider = support::compiled(&fleet, 1).remove(0);
+    for seed in 1..40 {
+        let card = Storm { fleet: fleet.clone(), seed, runs: 1 }.play(vec![decider.clone()], &|_| {});
+        let ended = replay(&fleet, seed, &mut decider);
+        let counted = (card.events, card.moves, card.incidents, card.questions);
+        let replayed = (ended.events, u64::from(ended.moves), u64::from(ended.incidents), u64::from(ended.questions));
+        assert_eq!((counted, card.codes), (replayed, ended.codes), "{seed}");
+        let down: f64 = ended.services.values().map(|service| service.down / 1_000.0).sum();
+        assert!((card.downtime_s.p50 - down).abs() < 1e-6, "{seed}: {} {down}", card.downtime_s.p50);
+    }
+}

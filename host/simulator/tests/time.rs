@@ -34,7 +34,7 @@ fn a_policy_that_acts_by_the_time_of_day_acts_at_its_hour() {
 
     // In a storm's hurry as well.
     let script = scenario.script.clone();
-    let hurried = Simulation::new(&scenario.fleet, script, 1, &mut decider).hurried().run();
+    let hurried = Simulation::new(&scenario.fleet, script, 1).hurried().run(&mut decider);
     let moved = moves(&hurried);
     assert!(moved.len() == 1 && (4 * HOUR..4 * HOUR + 5_000).contains(&moved[0].1), "{moved:?}");
     assert!(hurried.events < 20_000, "six quiet hours are not looked at second by second: {}", hurried.events);
@@ -64,8 +64,8 @@ fn a_storm_in_a_hurry_moves_the_same_as_one_with_all_the_time_in_the_world() {
 
 fn difference(fleet: &Fleet, seed: u64, decider: &mut Compiled) -> Option<String> {
     let play = |hurried: bool, decider: &mut Compiled| {
-        let simulation = Simulation::new(fleet, disaster(fleet, seed), seed, decider);
-        moves(&if hurried { simulation.hurried().run() } else { simulation.run() })
+        let simulation = Simulation::new(fleet, disaster(fleet, seed), seed);
+        moves(&if hurried { simulation.hurried() } else { simulation }.run(decider))
     };
     let (patient, hurried) = (play(false, decider), play(true, decider));
     let alike = |(one, other): (&Moved, &Moved)| one.0 == other.0 && one.1.abs_diff(other.1) <= LATE;

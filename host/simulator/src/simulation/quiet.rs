@@ -32,12 +32,10 @@ const AWAKE_BEFORE: Millis = 20_000;
 impl Simulation<'_> {
     /// Jumps as far as nothing happens.
     pub(super) fn pass_quiet_time(&mut self) {
-        let now = self.world.now;
-        let differs = self.differs.max(self.world.changed);
-        if now.saturating_sub(differs) < self.settles || self.world.is_unsteady() {
+        if !self.is_settled() {
             return;
         }
-        let since = differs.max(self.restless);
+        let (now, since) = (self.world.now, self.differs().max(self.restless));
         let (known, quiet) = (self.next_that_counts(), now.saturating_sub(since));
         let jump = if (self.world.is_whole() || quiet >= CALM_AFTER) && self.world.host_runs() && self.is_calm() {
             known.saturating_sub(AWAKE_BEFORE)
@@ -52,6 +50,15 @@ impl Simulation<'_> {
         if self.queue.iter().any(looks) {
             self.pass_until(to);
         }
+    }
+
+    /// The host knows all that there is to see.
+    pub(super) fn is_settled(&self) -> bool {
+        self.world.now.saturating_sub(self.differs()) >= self.settles && !self.world.is_unsteady()
+    }
+
+    fn differs(&self) -> Millis {
+        self.differs.max(self.world.changed)
     }
 
     /// The next thing that is not a look.

@@ -84,7 +84,7 @@ pub(super) struct Over<'a> {
 }
 
 /// What is counted on the way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Score {
     /// By service: since when it is well where it is served, and since when somebody could have ended its outage.
     well_since: Vec<Option<Millis>>,

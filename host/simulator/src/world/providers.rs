@@ -63,7 +63,7 @@ pub(crate) struct Quarantined {
 }
 
 /// All of them, by the process that they live in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Providers {
     host: Process,
     /// None = the host's own vantage point.
@@ -75,7 +75,7 @@ pub(crate) struct Providers {
 type Process = BTreeMap<String, Provider>;
 
 /// One revision in one process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Provider {
     limits: Limits,
     supervision: Supervision,

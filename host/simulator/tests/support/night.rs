@@ -15,7 +15,7 @@ pub(crate) fn play(night: Night, length: u64) -> Ended {
     let mut decider = support::compiled(&fleet, 1).remove(0);
     let happening = |(from, to, fault)| Happening { at: from, lasts: Some(to - from), what: What::Break(fault) };
     let script = Script { happenings: night.into_iter().map(happening).collect(), length, ..Script::default() };
-    let ended = Simulation::new(&fleet, script, 1, &mut decider).with_timeline().run();
+    let ended = Simulation::new(&fleet, script, 1).with_timeline().run(&mut decider);
     assert!(ended.hits.is_empty(), "{:#?}\n{}", ended.hits, ended.timeline.join("\n"));
     ended
 }
