@@ -9,62 +9,26 @@ use serde_json::Value;
 
 use crate::setup;
 
-/// A bench: the name people type, the crate, the bench target, what it measures.
+/// A bench: its target, which is the name that people type, and what it measures.
 struct Bench {
     name: &'static str,
-    package: &'static str,
-    target: &'static str,
     about: &'static str,
 }
 
 const BENCHES: &[Bench] = &[
-    Bench {
-        name: "decision",
-        package: "tidegate-engine",
-        target: "decision",
-        about: "a decision, and a swap under load",
-    },
-    Bench { name: "sensing", package: "tidegate-kernel", target: "sensing", about: "looks per second in the kernel" },
-    Bench {
-        name: "kernel",
-        package: "tidegate-kernel",
-        target: "kernel",
-        about: "events per second in the whole kernel",
-    },
-    Bench {
-        name: "storm",
-        package: "tidegate-simulator",
-        target: "storm",
-        about: "simulated hours a second, and a storm of 10,000 disasters",
-    },
-    Bench {
-        name: "backtest",
-        package: "tidegate",
-        target: "backtest",
-        about: "100,000 recorded decisions decided again",
-    },
-    Bench {
-        name: "probes",
-        package: "tidegate",
-        target: "probes",
-        about: "10,000 targets, a third of them black holes",
-    },
-    Bench {
-        name: "host",
-        package: "tidegate",
-        target: "host",
-        about: "a host's memory, start, and a site's death to DNS",
-    },
+    Bench { name: "decision", about: "a decision, and a swap under load" },
+    Bench { name: "sensing", about: "looks per second in the kernel" },
+    Bench { name: "kernel", about: "events per second in the whole kernel" },
+    Bench { name: "storm", about: "simulated hours a second, and a storm of 10,000 disasters" },
+    Bench { name: "backtest", about: "100,000 recorded decisions decided again" },
+    Bench { name: "probes", about: "10,000 targets, a third of them black holes" },
+    Bench { name: "host", about: "a host's memory, start, and a site's death to DNS" },
     Bench {
         name: "languages",
-        package: "tidegate-tests",
-        target: "languages",
         about: "a decision in Rust, Python and JavaScript; needs python3, node and npm for the last two",
     },
     Bench {
         name: "failover",
-        package: "tidegate-tests",
-        target: "failover",
         about: "what a fault costs a client of PostgreSQL; as root [--runs N] [--fault NAME] [--mode NAME]",
     },
 ];
@@ -109,7 +73,8 @@ fn split(arguments: &[String]) -> Result<(Vec<&str>, Vec<&str>)> {
 }
 
 fn figures(bench: &Bench, own: &[&str]) -> Result<Vec<Value>> {
-    let mut command = setup::cargo_command(&["bench", "--package", bench.package, "--bench", bench.target]);
+    // Of the whole workspace, as the tests are built: a package alone would have its dependencies built anew, with fewer features.
+    let mut command = setup::cargo_command(&["bench", "--workspace", "--bench", bench.name]);
     if !own.is_empty() {
         command.arg("--").args(own);
     }

@@ -16,7 +16,7 @@ use crate::record::{Cause, Change, Decided, Sensed, Stored};
 use crate::rules;
 use crate::sensing::Edge;
 use crate::service::Trigger;
-use crate::state::{Freeze, LastDecision, Memo, Ruling, Tripped, alarm_of, content_hash, no_decision};
+use crate::state::{Freeze, Ruling, Said, Tripped, content_hash, no_decision};
 
 /// After a failed decision; doubled with each further one.
 /// A cluster that is about to be looked at is waited for so long, then the policy is asked all the same.
@@ -233,57 +233,39 @@ impl Kernel {
         answer: &Answered,
         situation: &Situation,
     ) -> Option<String> {
+        let none = no_decision();
         let (decision, fault) = match &answer.result {
-            Ok(decision) => (decision.clone(), None),
-            Err(fault) => (no_decision(), Some(fault.clone())),
+            Ok(decision) => (decision, None),
+            Err(fault) => (&none, Some(fault)),
         };
-        self.ask_on(id, &decision, fault.is_some(), turn.now);
+        self.ask_on(id, decision, fault.is_some(), turn.now);
         let ruling = match fault {
             Some(_) => Ruling::Nothing,
-            None => self.rule_on(turn, id, &decision, &answer.revision),
+            None => self.rule_on(turn, id, decision, &answer.revision),
         };
-        self.hold_over(turn, id, &decision, fault.is_some());
-        let last = LastDecision {
-            alarm: alarm_of(&decision),
-            at: turn.now,
-            revision: answer.revision.clone(),
-            verdict: decision.verdict,
-            analysis: decision.analysis,
-            reasons: decision.reasons,
-            vetoes: decision.vetoes,
-            would_change_if: decision.would_change_if,
-            ruling,
-            fault,
-            situation: String::new(),
-            repeated: 0,
-        };
-        self.note_decision(turn, id, last, decision.memo, situation)
+        self.hold_over(turn, id, decision, fault.is_some());
+        self.note_decision(turn, id, Said { revision: &answer.revision, decision, fault, ruling }, situation)
     }
 
     fn note_decision(
         &mut self,
         turn: &mut Turn,
         id: ServiceId,
-        mut last: LastDecision,
-        memo: String,
+        said: Said<'_>,
         situation: &Situation,
     ) -> Option<String> {
-        let service = self.fleet.services[id.at()].name.clone();
-        let known = self.service_state(id).and_then(|known| known.last.as_ref());
-        let slot = self.fleet.services[id.at()].policy.clone();
-        let same = !turn.changed() && known.is_some_and(|known| known.says_the_same(&last));
-        let memo = (last.fault.is_none() && !memo.is_empty()).then(|| Memo {
-            slot,
-            format: last.revision.memo_format.clone(),
-            text: memo.chars().scan(0, fits).collect(),
-        });
-        if same && self.service_state(id).is_some_and(|known| known.memo == memo) {
+        let (service, slot) = (&self.fleet.services[id.at()].name, &self.fleet.services[id.at()].policy);
+        let known = self.service_state(id);
+        let last = known.and_then(|known| known.last.as_ref());
+        let same = !turn.changed() && last.is_some_and(|last| last.says_the_same(&said));
+        let memo = said.memo(slot);
+        if same && known.is_some_and(|known| known.memo == memo) {
             return None;
         }
         // Only now: most answers are as before, and the hash costs more than all the rest.
         let hash = content_hash(situation);
-        last.situation.clone_from(&hash);
-        let before = known.map(|known| (known.analysis.clone(), known.alarm));
+        let before = last.map(|last| (last.analysis.clone(), last.alarm));
+        let (service, last) = (service.clone(), said.noted(turn.now, hash.clone()));
         if last.fault.is_some() && !same {
             self.tell_fault(turn, id, &last);
         }
@@ -418,10 +400,4 @@ impl Kernel {
         }
         turn.finish_recorded(Cause::Swapped { slot, revision }, effects);
     }
-}
-
-/// At most 4 KiB of memo.
-fn fits(bytes: &mut usize, c: char) -> Option<char> {
-    *bytes += c.len_utf8();
-    (*bytes <= 4_096).then_some(c)
 }

@@ -22,6 +22,9 @@ use crate::saga::{Heading, Shape, StepState};
 /// The form of [`State::hash`]: changes whenever the state gains or loses a field.
 pub const FORMAT: u32 = 3;
 
+/// The most that is kept of a memo.
+const MEMO_BYTES_MAX: usize = 4_096;
+
 /// The journaled half of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -182,6 +185,16 @@ pub struct LastDecision {
     /// Equal decisions since that the journal has counted.
     #[serde(default)]
     pub repeated: u64,
+}
+
+/// An answer and what was made of it, before anything of it is noted: most answers are as the last one.
+#[derive(Debug)]
+pub(crate) struct Said<'a> {
+    pub(crate) revision: &'a Revision,
+    pub(crate) decision: &'a Decision,
+    /// Why there was no decision.
+    pub(crate) fault: Option<&'a String>,
+    pub(crate) ruling: Ruling,
 }
 
 /// What the guard made of a verdict.
@@ -560,22 +573,55 @@ fn alarm_fact(decision: &Decision) -> &str {
 }
 
 impl LastDecision {
-    /// Whether it says the same as a newer one: words may differ, for they hold ages and counts.
-    pub fn says_the_same(&self, newer: &LastDecision) -> bool {
-        let codes = |reasons: &[Reason]| reasons.iter().map(|r| r.code.clone()).collect::<Vec<_>>();
-        self.revision == newer.revision
-            && self.verdict == newer.verdict
-            && self.analysis == newer.analysis
-            && self.fault == newer.fault
-            && self.alarm == newer.alarm
-            && codes(&self.reasons) == codes(&newer.reasons)
-            && codes(&self.would_change_if) == codes(&newer.would_change_if)
+    /// Whether it says the same as a newer answer: words may differ, for they hold ages and counts.
+    pub(crate) fn says_the_same(&self, newer: &Said<'_>) -> bool {
+        let said = newer.decision;
+        let codes =
+            |ours: &[Reason], theirs: &[Reason]| ours.iter().map(|r| &r.code).eq(theirs.iter().map(|r| &r.code));
+        self.revision == *newer.revision
+            && self.verdict == said.verdict
+            && self.analysis == said.analysis
+            && self.fault.as_ref() == newer.fault
+            && self.alarm == alarm_of(said)
+            && codes(&self.reasons, &said.reasons)
+            && codes(&self.would_change_if, &said.would_change_if)
             && self
                 .vetoes
                 .iter()
                 .map(|v| (&v.candidate, &v.reason.code))
-                .eq(newer.vetoes.iter().map(|v| (&v.candidate, &v.reason.code)))
+                .eq(said.vetoes.iter().map(|v| (&v.candidate, &v.reason.code)))
             && self.ruling.says_the_same(&newer.ruling)
+    }
+}
+
+impl Said<'_> {
+    /// What the policy wants to be told again; nothing of an answer that failed.
+    pub(crate) fn memo(&self, slot: &str) -> Option<Memo> {
+        let text = &self.decision.memo[..self.decision.memo.floor_char_boundary(MEMO_BYTES_MAX)];
+        (self.fault.is_none() && !text.is_empty()).then(|| Memo {
+            slot: slot.to_owned(),
+            format: self.revision.memo_format.clone(),
+            text: text.to_owned(),
+        })
+    }
+
+    /// As the journal has it; `situation` is the hash of what was asked.
+    pub(crate) fn noted(self, at: Moment, situation: String) -> LastDecision {
+        let decision = self.decision.clone();
+        LastDecision {
+            alarm: alarm_of(&decision),
+            at,
+            revision: self.revision.clone(),
+            verdict: decision.verdict,
+            analysis: decision.analysis,
+            reasons: decision.reasons,
+            vetoes: decision.vetoes,
+            would_change_if: decision.would_change_if,
+            ruling: self.ruling,
+            fault: self.fault.cloned(),
+            situation,
+            repeated: 0,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Case, candidates, decide, loss};
 use crate::decide::SOON;
 
 /// A lag that grows announces itself to nobody.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What is to be said, and how loudly.
 struct Warning {
