@@ -47,7 +47,7 @@ impl Storm {
                 let (next, over, cards) = (&next, &over, &cards);
                 scope.spawn(move || {
                     let mut card = Card::default();
-                    let dawn = Dawn::of(&self.fleet, &mut decider);
+                    let dawn = Dawn::of(&self.fleet, disaster::BEGINS, &mut decider);
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         if number >= self.runs {

@@ -14,9 +14,9 @@ use crate::decide::Decider;
 pub(crate) struct Dawn(Simulation<'static>);
 
 impl Dawn {
-    /// Plays it, for those who play thousands.
-    pub(crate) fn of(fleet: &Fleet, decider: &mut dyn Decider) -> Self {
-        let nothing = Script { length: Millis::MAX, ..Script::default() };
+    /// Plays it, for those who play thousands; a policy that never comes to rest is played no further than `length`.
+    pub(crate) fn of(fleet: &Fleet, length: Millis, decider: &mut dyn Decider) -> Self {
+        let nothing = Script { length, ..Script::default() };
         let mut simulation = Simulation::new(fleet, nothing, 0).hurried();
         simulation.start();
         while let Some(now) = simulation.next_due().filter(|_| !simulation.is_settled()) {

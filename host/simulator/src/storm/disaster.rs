@@ -9,7 +9,7 @@ use crate::fault::{At, Between, Fault, Flaky, INTERNET, Lagging, Late, Lossy, No
 use crate::simulation::{Happening, Script, What};
 
 /// Everything is well until then.
-const BEGINS: Millis = 30_000;
+pub(super) const BEGINS: Millis = 30_000;
 /// After the last fault the world goes on for so long: hold-downs end, and services go home.
 const AFTERMATH: Millis = 20 * 60_000;
 /// What makes no two looks alike lasts at most this long: none of its time can be skipped.
