@@ -292,6 +292,27 @@ fn a_returned_primary_becomes_a_standby_and_the_service_goes_home() {
     assert_eq!(database(&world).lost, 0);
 }
 
+/// A primary that runs by a lease would be ended there as soon as it leads.
+#[test]
+fn nobody_goes_home_to_where_no_agent_would_renew_a_lease() {
+    let mut world = asynchronous();
+    kill(&mut world, "east");
+    world.run(30_000);
+    revive(&mut world, "east");
+    world.run(10_000);
+    world.cut_off.insert("east");
+    world.run(200_000);
+    assert_eq!(database(&world).primaries(), ["north"], "{}", told(&world));
+    world.cut_off.remove("east");
+    world.run(60_000);
+    assert_eq!(
+        (world.shop().life.state, database(&world).primaries()),
+        (State::Normal, vec!["east"]),
+        "{}",
+        told(&world)
+    );
+}
+
 #[test]
 fn a_failed_check_of_the_data_alarms_and_keeps_the_service_from_going_home() {
     let mut world = world("verify = [\"select true\"]", "rpo = \"10s\"", 0);

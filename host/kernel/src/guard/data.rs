@@ -161,18 +161,25 @@ pub(super) fn sound_data(scene: &Scene) -> Option<Said> {
     ask(format!("a check of the data failed after the last promotion: {failed}"))
 }
 
-/// A node that is to be stopped or made a standby again is worked on by its site's agent: one that is silent does nothing.
+/// A node that is to be stopped or made a standby again is worked on by its site's agent: one that is silent does nothing. And where
+/// a primary runs by a lease, nobody else renews it: one that was promoted beside a silent agent would be ended at once.
 pub(super) fn site_heard(scene: &Scene) -> Option<Said> {
     let data = Data::of(scene)?;
+    let views = scene.kernel.sensing.vantages(&scene.kernel.fleet, scene.now);
+    let at_site = |name: &str| {
+        let site = data.declared.node(name).map(|node| node.site);
+        let all = scene.kernel.fleet.vantages.iter().zip(&views);
+        all.filter(move |(vantage, _)| Some(vantage.site) == site).map(|(_, view)| view.fresh)
+    };
     let named = |fact: &&Fact| fact.key == "node";
     let wanted = scene.proposal.invocation.iter().filter(|wanted| wanted.runbook == REJOIN);
     let mut nodes =
         scene.proposal.fence.iter().chain(wanted.flat_map(|w| &w.arguments).filter(named).map(|fact| &fact.value));
-    let views = scene.kernel.sensing.vantages(&scene.kernel.fleet, scene.now);
-    let silent = nodes.find(|name| {
-        let site = data.declared.node(name).map(|node| node.site);
-        let at_site = scene.kernel.fleet.vantages.iter().zip(&views).filter(|(vantage, _)| Some(vantage.site) == site);
-        !at_site.into_iter().any(|(_, view)| view.fresh)
-    })?;
-    hold_for(SOON, format!("no agent is heard from where node {silent} stands"))
+    if let Some(silent) = nodes.find(|name| !at_site(name).any(|fresh| fresh)) {
+        return hold_for(SOON, format!("no agent is heard from where node {silent} stands"));
+    }
+    let leads = scene.proposal.promote.first().filter(|_| data.declared.wait_for == 0)?;
+    let (declared, heard) = (at_site(leads).count() > 0, at_site(leads).any(|fresh| fresh));
+    let text = || format!("no agent is heard from where node {leads} stands: nobody would renew its lease");
+    if declared && !heard { hold_for(SOON, text()) } else { None }
 }
