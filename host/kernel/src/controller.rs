@@ -233,10 +233,13 @@ impl Kernel {
         answer: &Answered,
         situation: &Situation,
     ) -> Option<String> {
-        let none = no_decision();
+        let none;
         let (decision, fault) = match &answer.result {
             Ok(decision) => (decision, None),
-            Err(fault) => (&none, Some(fault)),
+            Err(fault) => {
+                none = no_decision();
+                (&none, Some(fault))
+            }
         };
         self.ask_on(id, decision, fault.is_some(), turn.now);
         let ruling = match fault {

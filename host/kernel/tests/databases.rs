@@ -267,6 +267,11 @@ fn whose_word_commits_wait_for_is_not_read_from_a_look_that_began_before_we_chan
     assert!(foreign(&world), "what somebody else changes is told: {:?}", world.sent);
 }
 
+fn is_home(world: &World) {
+    let found = (world.shop().life.state, database(world).primaries());
+    assert_eq!(found, (State::Normal, vec!["east"]), "{}", told(world));
+}
+
 #[test]
 fn a_returned_primary_becomes_a_standby_and_the_service_goes_home() {
     let mut world = asynchronous();
@@ -283,12 +288,7 @@ fn a_returned_primary_becomes_a_standby_and_the_service_goes_home() {
     );
     assert_eq!(database(&world).primaries().len(), 1, "{}", told(&world));
     world.run(200_000);
-    assert_eq!(
-        (world.shop().life.state, database(&world).primaries()),
-        (State::Normal, vec!["east"]),
-        "{}",
-        told(&world)
-    );
+    is_home(&world);
     assert_eq!(database(&world).lost, 0);
 }
 
@@ -305,12 +305,7 @@ fn nobody_goes_home_to_where_no_agent_would_renew_a_lease() {
     assert_eq!(database(&world).primaries(), ["north"], "{}", told(&world));
     world.cut_off.remove("east");
     world.run(60_000);
-    assert_eq!(
-        (world.shop().life.state, database(&world).primaries()),
-        (State::Normal, vec!["east"]),
-        "{}",
-        told(&world)
-    );
+    is_home(&world);
 }
 
 #[test]

@@ -179,7 +179,8 @@ pub(super) fn site_heard(scene: &Scene) -> Option<Said> {
         return hold_for(SOON, format!("no agent is heard from where node {silent} stands"));
     }
     let leads = scene.proposal.promote.first().filter(|_| data.declared.wait_for == 0)?;
-    let (declared, heard) = (at_site(leads).count() > 0, at_site(leads).any(|fresh| fresh));
+    // Where none is declared no lease was ever to be had.
+    let silent = at_site(leads).max() == Some(false);
     let text = || format!("no agent is heard from where node {leads} stands: nobody would renew its lease");
-    if declared && !heard { hold_for(SOON, text()) } else { None }
+    if silent { hold_for(SOON, text()) } else { None }
 }
