@@ -187,10 +187,12 @@ impl Keeper {
         book.led.values().filter(over).any(|led| self.holds_primary(led))
     }
 
+    /// It runs here, and is not about to end.
     fn holds_primary(&self, led: &Led) -> bool {
         let holds = self.holds.borrow();
         let runs = |held: &Held| {
-            held.running && !held.barred && held.cluster == led.cluster && Some(&held.node) == led.primary.as_ref()
+            let is_it = held.cluster == led.cluster && Some(&held.node) == led.primary.as_ref();
+            is_it && held.running && !held.barred && !held.killed
         };
         holds.as_ref().is_some_and(|holds| holds.holds.iter().any(runs))
     }
@@ -295,5 +297,38 @@ async fn watch_enforcer(keeper: Arc<Keeper>) -> Infallible {
             );
             enforced::kill_enforcer();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a primary whose lease has just ended.
+    fn keeper() -> Keeper {
+        let memory = Memory::open(None).unwrap();
+        let book = Book { started: 0, memory, witnesses: BTreeMap::new(), led: BTreeMap::new() };
+        let (holds, told, peers) = Default::default();
+        let hurry = Notify::new();
+        let keeper = Keeper { name: "a".into(), book: Mutex::new(book), holds, told, peers, hurry, enforced: true };
+        let primary = Some("a".to_owned());
+        let led = Led { cluster: "orders".into(), primary, epoch: 1, guarded: true, until: Some(since_boot()) };
+        lock(&keeper.book).led.insert("orders".into(), led);
+        keeper
+    }
+
+    #[test]
+    fn an_enforcer_is_late_until_it_says_that_it_has_killed_the_primary() {
+        let keeper = keeper();
+        let runs = Held { cluster: "orders".into(), node: "a".into(), running: true, ..Held::default() };
+        let says = |held: Held| {
+            keeper.hear(Holds { holds: vec![held], told: Told::default() });
+            (keeper.is_overdue(), keeper.due().len())
+        };
+        assert_eq!(says(runs.clone()), (true, 1));
+        // Its disk may make it wait for the bar's durability as long as it likes.
+        assert_eq!(says(Held { killed: true, ..runs.clone() }), (false, 0));
+        assert_eq!(says(Held { barred: true, ..runs.clone() }), (false, 0));
+        assert_eq!(says(Held { running: false, ..runs }), (false, 0));
     }
 }

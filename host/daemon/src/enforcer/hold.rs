@@ -111,6 +111,7 @@ impl Node {
             role: if barred { "standby" } else { "primary" }.into(),
             running: self.runs(),
             barred,
+            killed: self.fencing,
             why: tried.clone().err().or(others).or_else(|| self.why.clone()),
         }
     }

@@ -63,6 +63,9 @@ pub struct Held {
     pub running: bool,
     /// Whoever starts it, it comes up as a standby.
     pub barred: bool,
+    /// Its lease was over, and it was killed. It may be there still for a moment, and has to be barred.
+    #[serde(default)]
+    pub killed: bool,
     /// Why it is not armed, does not run, or was ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,

@@ -101,6 +101,8 @@ impl Watch {
         for (node, _) in &mut self.nodes {
             node.check_lease(led(&self.told, node.cluster()));
         }
+        // Before anything that has to wait for a disk: an agent that does not hear of it takes this enforcer for hung.
+        self.tell();
         self.serve();
         for (node, _) in &mut self.nodes {
             node.turn(led(&self.told, node.cluster()), self.stopping.is_none() && self.tried.is_ok());
@@ -109,6 +111,10 @@ impl Watch {
             None => self.agent.keep(),
             Some(since) => self.end(since_boot() > since + END),
         }
+        self.tell();
+    }
+
+    fn tell(&mut self) {
         let holds = self.nodes.iter().map(|(node, _)| node.told(&self.tried)).collect();
         self.agent.tell(Holds { holds, told: self.told.clone() });
     }
