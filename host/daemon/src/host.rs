@@ -287,7 +287,7 @@ impl Host {
         let before = self.live();
         let (host, taken) = (self.clone(), fresh.clone());
         let change = move |_: &Kernel| {
-            let event = Event::FleetChanged(Box::new((*taken.fleet).clone()));
+            let event = Event::FleetChanged(taken.fleet.clone());
             host.live.store(taken);
             vec![event]
         };

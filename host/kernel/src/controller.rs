@@ -18,9 +18,9 @@ use crate::sensing::Edge;
 use crate::service::Trigger;
 use crate::state::{Freeze, Ruling, Said, Tripped, content_hash, no_decision};
 
-/// After a failed decision; doubled with each further one.
 /// A cluster that is about to be looked at is waited for so long, then the policy is asked all the same.
-const AWAITED_PAUSE: contract::Millis = 1_000;
+const AWAITED_PAUSE: Millis = 1_000;
+/// After a failed decision; doubled with each further one.
 const FAULT_PAUSE: Millis = 2_000;
 const FAULT_PAUSE_MAX: Millis = 60_000;
 /// However often a policy wants to be asked, not more often than this.

@@ -73,7 +73,7 @@ pub enum Event {
     /// A person wants something.
     Ordered { order: u64, by: String, command: Command },
     /// The fleet file was read again, and is sound.
-    FleetChanged(Box<Fleet>),
+    FleetChanged(Arc<Fleet>),
 }
 
 /// One look.

@@ -4,6 +4,7 @@
 //! breath; recovery only applies.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::capacity::Capacity;
 use crate::clusters::Clusters;
@@ -23,7 +24,7 @@ const CHECKPOINT_EVERY: Millis = 3_600_000;
 /// Decides for a fleet.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    pub(crate) fleet: Fleet,
+    pub(crate) fleet: Arc<Fleet>,
     pub(crate) sensing: Sensing,
     pub(crate) state: State,
     pub(crate) desk: Desk,
@@ -50,7 +51,8 @@ pub struct RecoverError {
 
 impl Kernel {
     /// A kernel that has seen nothing yet.
-    pub fn new(fleet: Fleet, now: Moment) -> Self {
+    pub fn new(fleet: impl Into<Arc<Fleet>>, now: Moment) -> Self {
+        let fleet = fleet.into();
         Kernel {
             sensing: Sensing::new(&fleet, now),
             desk: Desk::new(&fleet),
@@ -66,7 +68,11 @@ impl Kernel {
     }
 
     /// The kernel that had written these records. Runs no rule.
-    pub fn recover(fleet: Fleet, records: impl IntoIterator<Item = Record>, now: Moment) -> Result<Self, RecoverError> {
+    pub fn recover(
+        fleet: impl Into<Arc<Fleet>>,
+        records: impl IntoIterator<Item = Record>,
+        now: Moment,
+    ) -> Result<Self, RecoverError> {
         let mut kernel = Kernel::new(fleet, now);
         for record in records {
             kernel.recovered = true;
@@ -120,7 +126,7 @@ impl Kernel {
             Event::Rewritten { agent, seen, shown } => self.rewritten(agent, seen, shown, now, effects),
             Event::Sent { key, channel, result } => self.sent(key, channel, result, now, effects),
             Event::Ordered { order, by, command } => self.ordered(order, by, command, now, effects),
-            Event::FleetChanged(fleet) => self.fleet_changed(*fleet, now, effects),
+            Event::FleetChanged(fleet) => self.fleet_changed(fleet, now, effects),
         }
     }
 
@@ -303,7 +309,7 @@ impl Kernel {
         turn.finish_recorded(Cause::PluginFault { slot, text }, effects);
     }
 
-    fn fleet_changed(&mut self, fleet: Fleet, now: Moment, effects: &mut Vec<Effect>) {
+    fn fleet_changed(&mut self, fleet: Arc<Fleet>, now: Moment, effects: &mut Vec<Effect>) {
         let mut turn = Turn::new(now);
         self.count_all(&mut turn);
         let fresh = Sensing::new(&fleet, now);

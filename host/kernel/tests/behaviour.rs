@@ -560,7 +560,7 @@ fn a_new_fleet_file_is_taken_up_without_losing_anything() {
     world.run_until(10_000, |world| world.shop().life.state == State::FailedOver);
     let changed = fleet(&(shop("") + &service("new", "")));
     world.fleet = changed.clone();
-    world.give(Event::FleetChanged(Box::new(changed)));
+    world.give(Event::FleetChanged(changed.into()));
     assert_eq!(world.shop().life.active, "west");
     assert_eq!(world.kernel.state().services["new"].life.active, "east");
     world.dead.clear();

@@ -153,7 +153,7 @@ fn another_fleet_file_finds_nobody_looking_yet() {
     let mut world = two();
     let changed = fleet(&(service("db", "") + &shop("")));
     world.fleet = changed.clone();
-    world.give(Event::FleetChanged(Box::new(changed)));
+    world.give(Event::FleetChanged(changed.into()));
     let db = world.kernel.service_id("db").unwrap();
     assert_eq!(world.kernel.picture(db, world.now()), Picture::default());
     assert_eq!(world.kernel.picture(world.kernel.service_id("shop").unwrap(), world.now()).health.len(), 1);

@@ -147,7 +147,7 @@ struct Group {
 /// A simulated host in its world.
 #[derive(Clone)]
 pub struct Simulation<'a> {
-    fleet: Fleet,
+    fleet: Arc<Fleet>,
     script: Script,
     world: World,
     kernel: Kernel,
@@ -178,12 +178,13 @@ pub struct Simulation<'a> {
 impl<'a> Simulation<'a> {
     /// A world in which everything is well, and a host that has just started.
     pub fn new(fleet: &Fleet, script: Script, seed: u64) -> Self {
+        let shared = Arc::new(fleet.clone());
         let mut simulation = Simulation {
-            world: World::new(fleet, script.mutants.clone(), Chance::new(seed)),
-            kernel: Kernel::new(fleet.clone(), Moment { mono: 0, wall: START }),
+            world: World::new(shared.clone(), script.mutants.clone(), Chance::new(seed)),
+            kernel: Kernel::new(shared.clone(), Moment { mono: 0, wall: START }),
             groups: groups(fleet),
             score: score::Score::new(fleet),
-            fleet: fleet.clone(),
+            fleet: shared,
             script,
             watcher: Watched::default(),
             queue: BTreeMap::new(),

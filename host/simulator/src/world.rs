@@ -88,7 +88,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(fleet: &Fleet, mutants: Vec<Mutant>, chance: Chance) -> Self {
+    pub(crate) fn new(fleet: Arc<Fleet>, mutants: Vec<Mutant>, chance: Chance) -> Self {
         let service_of = |cluster: usize| {
             let of_it = |service: &&Service| service.cluster.is_some_and(|id| id.at() == cluster);
             fleet.services.iter().find(of_it)
@@ -103,12 +103,12 @@ impl World {
             chance,
             now: 0,
             broken: Vec::new(),
-            conditions: Conditions::of(fleet, [].into_iter()),
+            conditions: Conditions::of(&fleet, [].into_iter()),
             databases: fleet.clusters.iter().enumerate().map(database).collect(),
-            names: Names::new(fleet, 0),
-            providers: Providers::new(fleet),
+            names: Names::new(&fleet, 0),
+            providers: Providers::new(&fleet),
             clients: vec![Clients::default(); fleet.services.len()],
-            domains: domains(fleet),
+            domains: domains(&fleet),
             told: vec![vec![0; fleet.vantages.len()]; fleet.clusters.len()],
             epochs: vec![0; fleet.clusters.len()],
             host_lives: true,
@@ -117,7 +117,7 @@ impl World {
             caches_change: None,
             hits: Hits::default(),
             mutants: Vec::new(),
-            fleet: Arc::new(fleet.clone()),
+            fleet: fleet.clone(),
         };
         world.mutants = mutants;
         world.serve();

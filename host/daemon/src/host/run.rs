@@ -174,7 +174,7 @@ fn recover(state: &Path, live: &Live, head: &Head, now: Moment) -> anyhow::Resul
         let record = entry.map_err(anyhow::Error::from).and_then(|entry| entry.record());
         record.map_err(|error| unreadable = Some(error)).ok()
     });
-    let kernel = Kernel::recover((*live.fleet).clone(), records, now)?;
+    let kernel = Kernel::recover(live.fleet.clone(), records, now)?;
     unreadable.map_or(Ok(kernel), Err)
 }
 
