@@ -14,6 +14,8 @@ use crate::{database, doubt, failback, shares, words};
 
 /// How soon to ask again while something that nobody announces may have changed.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
+/// The same where nothing is lost by being late, or where what would decide announces itself: a vote that comes or goes does.
+pub(crate) const LATER: Duration = Duration::from_secs(10);
 
 /// The verdict.
 pub fn decide(settings: &FailoverQuorum, situation: &Situation) -> Result<Decision, String> {

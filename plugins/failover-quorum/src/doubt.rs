@@ -5,7 +5,7 @@
 use tidegate_sdk::{Decision, SiteView, Situation};
 
 use crate::analysis::{self, Doubt};
-use crate::decide::SOON;
+use crate::decide::LATER;
 use crate::memo;
 use crate::settings::FailoverQuorum;
 
@@ -17,7 +17,7 @@ pub fn decide(settings: &FailoverQuorum, situation: &Situation, active: &SiteVie
         let decision = Decision::probe_more([&active.site], doubt.code(), text);
         decision.remember(memo::remember(looks + 1, &active.site))
     } else {
-        Decision::hold(doubt.code(), text).remember(memo::remember(looks, &active.site)).ask_again_in(SOON)
+        Decision::hold(doubt.code(), text).remember(memo::remember(looks, &active.site)).ask_again_in(LATER)
     };
     say_what_is_missing(decision, situation, active, doubt)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate_sdk::{Decision, Move, Reason, SiteView, Situation, Status};
 
-use crate::decide::{SOON, question, shifts};
+use crate::decide::{LATER, question, shifts};
 use crate::settings::FailoverQuorum;
 use crate::{candidates, database, limits, words};
 
@@ -44,7 +44,7 @@ pub fn decide(settings: &FailoverQuorum, situation: &Situation, active: &SiteVie
         Err(reason) => Decision::hold(reason.code, reason.text)
             .analysed_as("failed-over")
             .would_change_if("candidate", "this veto falls")
-            .ask_again_in(SOON),
+            .ask_again_in(LATER),
     }
 }
 

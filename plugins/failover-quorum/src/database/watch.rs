@@ -7,10 +7,7 @@ use std::time::Duration;
 use tidegate_sdk::{Decision, Node, Role, Verdict};
 
 use super::{Case, candidates, decide, loss};
-use crate::decide::SOON;
-
-/// A lag that grows announces itself to nobody.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+use crate::decide::{LATER, SOON};
 
 /// What is to be said, and how loudly.
 struct Warning {
@@ -24,7 +21,8 @@ pub fn over(case: &Case, primary: &Node, mut decision: Decision) -> Decision {
     if decision.verdict != Verdict::Hold {
         return decision;
     }
-    let Some(Warning { code, text, alarm }) = warning(case, primary) else { return again(decision, LOOK_EVERY) };
+    // A lag that grows announces itself to nobody.
+    let Some(Warning { code, text, alarm }) = warning(case, primary) else { return again(decision, LATER) };
     if decision.analysis == "healthy" {
         code.clone_into(&mut decision.analysis);
     }
