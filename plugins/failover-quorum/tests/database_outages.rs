@@ -58,7 +58,8 @@ fn an_old_primary_that_is_back_is_fenced_and_then_rejoined() {
 fn a_standby_that_follows_nobody_is_made_to_after_a_while() {
     let stray =
         |since| service(well(), nodes(a(), b().with(|b| (b.upstream, b.upstream_heard) = (None, Some(since))), c()));
-    assert_eq!(default(stray(9_000)).verdict.name(), "hold");
+    let waits = default(stray(9_000));
+    assert_eq!((waits.verdict.name(), waits.ask_again_in), ("hold", Some(1_001)), "then it is due");
     assert_eq!(default(stray(11_000)).verdict.name(), "run");
     let foreign = default(stray(11_000).with(|s| {
         let cluster = s.cluster.as_mut().expect("it has one");

@@ -10,6 +10,7 @@ use super::Case;
 use super::analysis::{self, Finding};
 use super::decide::alarmed;
 use super::picture::{has, is_fenced};
+use super::watch;
 use crate::decide::SOON;
 use crate::memo;
 
@@ -25,7 +26,7 @@ pub fn apply(case: &Case, decision: Decision) -> Decision {
         return paced(case, &format!("fence {}", names.join(" ")), decision, fence(names));
     }
     match stray(case).filter(|_| decision.verdict == Verdict::Hold) {
-        None => remembering(case, "", decision),
+        None => until_stray(case, remembering(case, "", decision)),
         Some(node) => paced(case, &format!("rejoin {} {:?}", node.id, node.role), decision, rejoin(case, node)),
     }
 }
@@ -61,6 +62,17 @@ fn stray<'a>(case: &Case<'a>) -> Option<&'a Node> {
         // Stopped by us, and its agent may be there again.
         Role::Primary | Role::Unknown => is_fenced(node),
     })
+}
+
+/// Asked again when the first node that follows nobody will have got nothing for too long.
+fn until_stray(case: &Case, decision: Decision) -> Decision {
+    let alone = case.picture.others().filter(|node| node.role == Role::Replica && node.upstream.is_none());
+    let left =
+        alone.filter_map(|node| (STRAY_AFTER + 1).checked_sub(node.upstream_heard?)).filter(|left| *left > 0).min();
+    match left.filter(|_| decision.verdict == Verdict::Hold) {
+        Some(left) => watch::sooner(decision, Duration::from_millis(left)),
+        None => decision,
+    }
 }
 
 fn left_behind(case: &Case, node: &Node) -> bool {

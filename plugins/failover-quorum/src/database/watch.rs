@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate_sdk::{Decision, Node, Role, Verdict};
 
 use super::{Case, candidates, decide, loss};
-use crate::decide::{LATER, SOON};
+use crate::decide::LATER;
 
 /// What is to be said, and how loudly.
 struct Warning {
@@ -17,20 +17,22 @@ struct Warning {
 }
 
 /// The decision, with the first warning that applies.
-pub fn over(case: &Case, primary: &Node, mut decision: Decision) -> Decision {
+pub fn over(case: &Case, primary: &Node, decision: Decision) -> Decision {
     if decision.verdict != Verdict::Hold {
         return decision;
     }
-    // A lag that grows announces itself to nobody.
-    let Some(Warning { code, text, alarm }) = warning(case, primary) else { return again(decision, LATER) };
+    // A lag that grows or shrinks announces itself to nobody.
+    let decision = sooner(decision, LATER);
+    let Some(Warning { code, text, alarm }) = warning(case, primary) else { return decision };
+    let mut decision = decision.because(code, text);
     if decision.analysis == "healthy" {
         code.clone_into(&mut decision.analysis);
     }
-    let decision = again(decision.because(code, text), SOON);
     if alarm { decide::alarmed(decision, "warning") } else { decision }
 }
 
-fn again(decision: Decision, wait: Duration) -> Decision {
+/// To be asked again after this time, if not before.
+pub fn sooner(decision: Decision, wait: Duration) -> Decision {
     let wait = decision.ask_again_in.map_or(wait, |sooner| wait.min(Duration::from_millis(sooner)));
     decision.ask_again_in(wait)
 }
