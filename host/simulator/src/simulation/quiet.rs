@@ -5,9 +5,9 @@
 //! repeats for ever is then done once. Those who play thousands are in a hurry: once nobody has noted anything for a while, what is
 //! asked every few seconds is asked seldom. Never is a moment passed that somebody has named: one for which a policy has asked to be
 //! asked again, or one that a scenario speaks of. Only in a hurry are policies that ask again after seconds, for ever, kept
-//! waiting, and less so while a service could be moved to where it is served, or home. So what such a policy would do by the time
-//! of day comes late in a storm; nothing comes early. Nothing is left out while looks differ by themselves: by chance, or because
-//! each call of a provider that crashes or is quarantined may be the one that changes that.
+//! waiting, and not while a service could be moved to where it is served, or home. So what such a policy would do by the time of
+//! day comes late in a storm; nothing comes early. Nothing is left out while looks differ by themselves: by chance, or because each call
+//! of a provider that crashes or is quarantined may be the one that changes that.
 
 use tidegate_kernel::contract::{Millis, State, Verdict};
 use tidegate_kernel::event::Event;
@@ -22,11 +22,8 @@ const CALM_AFTER: Millis = 180_000;
 const SLOW_AFTER: Millis = 30_000;
 /// … what is asked and read every few seconds is asked and read this seldom …
 const STRIDE: Millis = 120_000;
-/// … but while clients go without what they could have, or something is on its way home, after this part of the time for which
-/// nothing has changed, so that a move comes later by no more than that …
-const PART_WITH_A_MOVE_AHEAD: Millis = 6;
-/// … and no more seldom than this.
-const STRIDE_WITH_A_MOVE_AHEAD: Millis = 30_000;
+/// … but no more seldom than this while clients go without what they could have, or something is on its way home.
+const STRIDE_WITH_A_MOVE_AHEAD: Millis = 5_000;
 /// A policy that wants to be asked again within so long watches; one that names a later time waits for it.
 const WATCHES: Millis = 10_000;
 /// After a jump everything is seen for a while before something happens.
@@ -43,7 +40,7 @@ impl Simulation<'_> {
         let jump = if (self.world.is_whole() || quiet >= CALM_AFTER) && self.world.host_runs() && self.is_calm() {
             known.saturating_sub(AWAKE_BEFORE)
         } else if self.hurried && quiet >= SLOW_AFTER && self.nothing_waits() {
-            known.min(now + self.stride(quiet))
+            known.min(now + self.stride())
         } else {
             0
         };
@@ -83,7 +80,7 @@ impl Simulation<'_> {
     }
 
     /// Whoever may be about to move something is not kept waiting.
-    fn stride(&self, quiet: Millis) -> Millis {
+    fn stride(&self) -> Millis {
         let (world, kernel, fleet) = (&self.world, &self.kernel, &self.fleet);
         let waits = |service: usize| {
             let served = world.clients[service].since.is_none();
@@ -92,10 +89,7 @@ impl Simulation<'_> {
             (!served && score::could_be_served(world, kernel, fleet, service))
                 || (watches && score::will_go_home(world, kernel, fleet, service))
         };
-        match (0..fleet.services.len()).any(waits) {
-            true => STRIDE_WITH_A_MOVE_AHEAD.min(quiet / PART_WITH_A_MOVE_AHEAD),
-            false => STRIDE,
-        }
+        if (0..fleet.services.len()).any(waits) { STRIDE_WITH_A_MOVE_AHEAD } else { STRIDE }
     }
 
     fn next_timer(&self) -> Option<Millis> {
